@@ -1,0 +1,144 @@
+"""A content-addressed store of what was trained: the key is a hash of all that determines it.
+
+An artifact is a folder: `model.safetensors` and `config.json` as PyTorchModelHubMixin writes them
+(or `tensors.safetensors`), and `manifest.json` with the specification, the loss curve, the minutes
+and the SHA-256 of every other file. It is written beside and renamed, so it is whole or absent.
+Weights are safetensors and the rest is JSON: loading never runs code.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import FileLock
+from safetensors import SafetensorError
+
+from lavae_core import paths
+from lavae_core.errors import StoreError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+T = TypeVar("T")
+
+
+def key_of(spec: dict[str, Any]) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of the canonical JSON of `spec`."""
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def get_or_make(
+    kind: str,
+    spec: dict[str, Any],
+    make: Callable[[Path, Path], dict[str, Any]],
+    load: Callable[[Path], T],
+) -> T:
+    """Load the artifact of (kind, spec), or make it first.
+
+    `make(folder, checkpoint)` fills an empty folder and returns what the manifest should tell;
+    `checkpoint` is a file that survives a kill. Two processes that ask at once make it once. A
+    damaged artifact is set aside with a message and made again. Raises StoreError where the store
+    cannot be written.
+    """
+    root = paths.artifacts_dir()
+    target = root / f"{kind}-{key_of(spec)}"
+    found = _load_whole(target, spec, load)
+    if found is not None:
+        return found
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        # The kernel drops this lock when its process dies, so none is ever stale.
+        with FileLock(f"{target}.lock"):
+            found = _load_whole(target, spec, load, set_aside=True)
+            if found is None:
+                _make(target, spec, make)
+                found = load(target)
+    except (OSError, SafetensorError) as error:  # safetensors wraps what the disk said in its own
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise StoreError(
+            f"cannot write the artifact store ({reason}); make room or write "
+            "access in the folder LAVAE_HOME; finished artifacts are kept"
+        ) from error
+    return found
+
+
+def manifest(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of an artifact that exists: spec, told (curve, minutes), files."""
+    return json.loads((paths.artifacts_dir() / f"{kind}-{key_of(spec)}" / MANIFEST).read_text())
+
+
+def _make(target: Path, spec: dict[str, Any], make) -> None:
+    # The process that held the lock before may have died between its folder and the rename.
+    for stale in target.parent.glob(f"{target.name}.partial-*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    started = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix=f"{target.name}.partial-", dir=target.parent))
+    try:
+        checkpoint = target.parent / "checkpoints" / f"{target.name}.safetensors"
+        told = make(folder, checkpoint)
+        files = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+        told["minutes"] = round((time.monotonic() - started) / 60, 3)
+        content = {"format": FORMAT, "spec": spec, "files": files, "told": told}
+        (folder / MANIFEST).write_text(json.dumps(content, indent=1, sort_keys=True))
+        os.replace(folder, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _load_whole(
+    target: Path, spec: dict[str, Any], load: Callable[[Path], T], set_aside: bool = False
+) -> T | None:
+    """The loaded artifact; None where there is none or it is damaged.
+
+    Only the holder of the lock may set it aside: another's move could hit what was just made again.
+    """
+    if not target.exists():
+        return None
+    try:
+        _verify(target, spec)
+        return load(target)
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError,
+            SafetensorError) as error:  # fmt: skip
+        if set_aside:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            _set_aside(target, reason)
+        return None
+
+
+def _verify(target: Path, spec: dict[str, Any]) -> None:
+    content = json.loads((target / MANIFEST).read_text())
+    if content["format"] != FORMAT:
+        raise ValueError(f"format {content['format']} is not {FORMAT}")
+    if content["spec"] != json.loads(json.dumps(spec)):
+        raise ValueError("it belongs to another specification")
+    names = {file.name for file in target.iterdir()} - {MANIFEST}
+    if names != set(content["files"]):
+        raise ValueError("files are missing or foreign")
+    for name, expected in content["files"].items():
+        if _sha256(target / name) != expected:
+            raise ValueError(f"{name} is damaged")
+
+
+def _set_aside(target: Path, reason: str) -> None:
+    aside = target.parent / "damaged" / f"{target.name}-{time.time_ns()}"
+    print(
+        f"artifact {target.name}: {reason}; set aside in artifacts/damaged, made again",
+        file=sys.stderr,
+    )
+    try:
+        aside.parent.mkdir(exist_ok=True)
+        os.replace(target, aside)
+    except FileNotFoundError:
+        pass  # another process was faster
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,82 @@
+"""`run_all.sh --check`: style, unit tests, all notebooks in the smoke profile, then nbval on them.
+
+The notebooks run in a fresh LAVAE_HOME, and nbval runs them again in another fresh one: it compares
+two trainings, so it tests that training is deterministic and not that a model can be loaded.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from lavae_core.companion.display import table
+from lavae_core.companion.notebooks import discover
+from lavae_core.companion.settings import Settings, changed_environment
+from lavae_core.errors import LavaeError
+from lavae_core.paths import CHECKOUT, home
+
+MINUTES_AT_MOST = 30  # for one part; a dead kernel would otherwise hold nbval up for long
+PROGRAMS = ("ruff", "pytest", "nbval", "hypothesis")
+
+
+def check() -> int:
+    """Run every part, the later ones also after one failed; return 0 if all passed, else 1."""
+    missing = [name for name in PROGRAMS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise LavaeError(f"not installed: {', '.join(missing)}; pip install -e '.[test]'")
+    names = [notebook.path.name for notebook in discover()]
+    with tempfile.TemporaryDirectory(prefix="lavae-check-") as folder:
+        first, second = _fresh_home(Path(folder, "first")), _fresh_home(Path(folder, "second"))
+        executed = Path(first["LAVAE_HOME"], "runs", "smoke", "notebooks")
+        parts = [
+            ("style", ["ruff", "check", "."], {}),
+            ("format", ["ruff", "format", "--check", "."], {}),
+            ("unit tests", ["pytest", "tests", "--durations=10"], {}),
+            ("notebooks", ["lavae_core.companion", "--profile", "smoke"], first),
+            ("nbval", _nbval([executed / name for name in names]), _nbval_variables(second)),
+        ]
+        results = [_run(*part) for part in parts]
+    print("\n" + table([["part", "minutes", "result"], *results]), flush=True)
+    return 0 if all(result == "passed" for *_, result in results) else 1
+
+
+def _fresh_home(folder: Path) -> dict[str, str | None]:
+    """An empty LAVAE_HOME but for the data sets, which are fetched once for all."""
+    folder.mkdir()
+    data = home().absolute() / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    (folder / "data").symlink_to(data)
+    return {"LAVAE_HOME": str(folder)}
+
+
+def _nbval(executed: list[Path]) -> list[str]:
+    options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "300"]
+    # Their folder has no configuration of pytest, and must not look for one above it.
+    own = ["-c", os.devnull, "--rootdir", str(executed[0].parent), "-p", "no:cacheprovider"]
+    return ["pytest", *options, *own, *map(str, executed)]
+
+
+def _nbval_variables(variables: dict[str, str | None]) -> dict[str, str | None]:
+    """As in running.py, but for another LAVAE_HOME."""
+    progress = str(Path(variables["LAVAE_HOME"], "progress.json"))  # else bars come out as output
+    return Settings("smoke").variables() | variables | {"LAVAE_PROGRESS_FILE": progress}
+
+
+def _run(name: str, module: list[str], variables: dict[str, str | None]) -> list[str]:
+    """One row of the summary; everything that the part prints is printed as it comes."""
+    print(f"\n=== {name}: {' '.join(module[:3])} ===", flush=True)
+    start = time.monotonic()
+    try:
+        code = subprocess.run(
+            [sys.executable, "-m", *module],
+            cwd=CHECKOUT,
+            env=changed_environment(variables),
+            timeout=60 * MINUTES_AT_MOST,
+        ).returncode
+        result = "passed" if code == 0 else f"failed (exit {code})"
+    except subprocess.TimeoutExpired:
+        result = f"failed (not done in {MINUTES_AT_MOST} minutes)"
+    return [name, f"{(time.monotonic() - start) / 60:.1f}", result]

@@ -1,0 +1,105 @@
+"""The command line of run_all.sh."""
+
+import argparse
+import os
+import re
+import sys
+
+from lavae_core.companion.files import shown
+from lavae_core.companion.notebooks import Notebook, choose, discover
+from lavae_core.companion.settings import Settings
+from lavae_core.errors import InvalidInputError, LavaeError
+from lavae_core.profiles import PROFILES
+
+DESCRIPTION = (
+    "Makes every figure and table of the paper anew; a next call goes on where one stopped."
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; return the exit status. Errors are one line each."""
+    options = _parse(arguments)
+    for variable in ("LAVAE_HOME", "LAVAE_DATA"):  # kernels run in another folder
+        if os.environ.get(variable):
+            os.environ[variable] = os.path.abspath(os.environ[variable])
+    try:
+        return _run(options)
+    except InvalidInputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (LavaeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; the next call goes on here", file=sys.stderr)
+        return 130
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("run_all.sh", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument(
+        "--profile",
+        choices=list(PROFILES),
+        default="quick",
+        help="smoke: minutes, for tests; quick: the default; paper: the paper's epochs, hours",
+    )
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NUMBER", help="only these notebooks, such as 07"
+    )
+    parser.add_argument("--force", action="store_true", help="run also what is done")
+    parser.add_argument("--device", help="cpu, cuda or cuda:N")
+    parser.add_argument("--seed", type=int, help="another seed than that of the committed results")
+    alone = parser.add_mutually_exclusive_group()
+    alone.add_argument("--list", action="store_true", help="list the notebooks and what they write")
+    alone.add_argument("--check", action="store_true", help="run every test")
+    options = parser.parse_args(arguments)
+    others = ("profile", "only", "force", "device", "seed")
+    if options.check and any(getattr(options, n) != parser.get_default(n) for n in others):
+        parser.error("--check takes no other option")
+    return options
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.check:
+        from lavae_core.companion.check import check
+
+        return check()
+    everything = discover()
+    chosen = choose(
+        everything, [n for word in options.only for n in re.split(r"[,\s]+", word) if n]
+    )
+    if options.list:
+        _list(chosen)
+        return 0
+    _require_seed(options.seed)
+    _require_device(options.device)
+    settings = Settings(options.profile, options.seed, options.device, options.force)
+    from lavae_core.companion.report import write_report
+    from lavae_core.companion.running import run_notebooks
+
+    run_notebooks(chosen, settings)
+    print(f"\nreport: {shown(write_report(everything, settings))}")
+    return 0
+
+
+def _list(notebooks: list[Notebook]) -> None:
+    for notebook in notebooks:
+        print(f"{notebook.number}  {notebook.title()}  [figures/{notebook.output_stem}*]")
+
+
+def _require_seed(seed: int | None) -> None:
+    if seed is not None and not 0 <= seed < 2**32:
+        raise InvalidInputError(f"seed {seed} is not from 0 to 2^32 - 1")
+
+
+def _require_device(device: str | None) -> None:
+    if device is None or device == "cpu":
+        return
+    match = re.fullmatch(r"cuda(?::(\d+))?", device)
+    if match is None:
+        raise InvalidInputError(f"unknown device {device!r}; allowed: cpu, cuda, cuda:N")
+    import torch  # seconds; only who asks for a GPU waits for it
+
+    count = torch.cuda.device_count()
+    if int(match.group(1) or 0) >= count:
+        raise InvalidInputError(f"device {device!r} is not there; CUDA devices found: {count}")

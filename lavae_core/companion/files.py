@@ -1,0 +1,29 @@
+"""Files that are there as a whole or not at all, and folders that can be written."""
+
+import tempfile
+from pathlib import Path
+
+from lavae_core.errors import StoreError
+from lavae_core.paths import CHECKOUT
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace `path` by `text`; whoever reads, or is killed, meanwhile has the old or the new."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def require_writable(folder: Path) -> None:
+    """Make `folder` if need be; raise StoreError unless a file can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StoreError(f"cannot write to the folder {shown(folder)}: {error.strerror}") from None
+
+
+def shown(path: Path) -> str:
+    """`path` as a person in the checkout would type it."""
+    return str(path.relative_to(CHECKOUT) if path.is_relative_to(CHECKOUT) else path)

@@ -1,0 +1,187 @@
+"""Every number that a table prints.
+
+Unit: binary cross-entropy (BCE) and squared error, each summed over the 784 pixels and averaged
+over images; the posterior mean is decoded, nothing is sampled (the paper's Table I).
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lavae_core.augmentations import VARIANTS
+from lavae_core.experiments import encode
+from lavae_core.latent_maps import REVERSE, VARIANT_WORDS
+from lavae_core.models import CVAE, LAVAE, NATIVE
+from lavae_core.tasks import to_float
+
+CHUNK = 500
+
+
+@torch.no_grad()
+def score(decode, codes: Tensor, targets: Tensor) -> tuple[float, float]:
+    """(BCE, squared error) of decode(codes) against uint8 targets (N, 28, 28)."""
+    bce = squared = 0.0
+    for code, target in zip(codes.split(CHUNK), targets.split(CHUNK), strict=True):
+        logits, wanted = decode(code), to_float(target)
+        bce += F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum").item()
+        squared += F.mse_loss(torch.sigmoid(logits), wanted, reduction="sum").item()
+    return bce / len(targets), squared / len(targets)
+
+
+def _table(scores: dict[str, tuple[float, float]]) -> pd.DataFrame:
+    table = pd.DataFrame(scores, index=["bce", "mse"]).T
+    table.loc["total"] = table.sum()
+    return table
+
+
+def lavae_scores(model: LAVAE, images: Tensor, head: str = NATIVE, maps=None) -> pd.DataFrame:
+    """Rows original, first, second, composed, total; columns bce, mse (Table I, Figure 7).
+
+    images: uint8 (4, N, 28, 28), the variants of the pair that `head` decodes into. Only the
+    originals are encoded when the head is native; a transfer head's originals are the same images.
+    maps: other latent maps than the model's own.
+    """
+    mu, _ = encode(model, images[0])
+    latent_maps = model.maps if maps is None else maps
+    return _table({
+        variant: score(lambda z: model.decode(z, head), latent_maps(mu, word), target)
+        for (variant, word), target in zip(VARIANT_WORDS.items(), images, strict=True)
+    })  # fmt: skip
+
+
+def autoencoding_scores(model: LAVAE, images: Tensor) -> pd.DataFrame:
+    """Each variant encoded and decoded itself: what a plain VAE does, and the bound for any map."""
+    return _table({
+        variant: score(model.decode, encode(model, target)[0], target)
+        for variant, target in zip(VARIANTS, images, strict=True)
+    })  # fmt: skip
+
+
+def one_hots(n_conditions: int) -> Tensor:
+    """Conditions (4, n_conditions) of the four variants; a two-hot where composed was not trained."""
+    if n_conditions == len(VARIANTS):
+        return torch.eye(n_conditions)
+    trained = torch.eye(n_conditions)
+    return torch.cat([trained, trained[1:2] + trained[2:3]])
+
+
+@torch.no_grad()
+def cvae_outputs(model: CVAE, images: Tensor) -> Tensor:
+    """Logits (4, N, 1, 28, 28): the originals (N, 28, 28) encoded, decoded into each variant."""
+    conditions = one_hots(model.encoder.to_mu.in_features - 6272).to(images.device)
+    x = to_float(images)
+    mu, _ = model.encode(x, conditions[0].expand(len(x), -1))
+    return torch.stack([model.decode(mu, c.expand(len(x), -1)) for c in conditions])
+
+
+def cvae_scores(model: CVAE, images: Tensor) -> pd.DataFrame:
+    """As lavae_scores, for a CVAE that encodes the original and decodes with another one-hot."""
+    logits = torch.cat([cvae_outputs(model, part) for part in images[0].split(CHUNK)], dim=1)
+    return _table({
+        variant: score(lambda code: code, output, target)
+        for variant, output, target in zip(VARIANTS, logits, images, strict=True)
+    })  # fmt: skip
+
+
+@torch.no_grad()
+def decoded(model: LAVAE, mu: Tensor, word: str, head: str = NATIVE) -> Tensor:
+    """Images (N, 28, 28) in [0, 1]: latents (N, 16) mapped by a word and decoded."""
+    return torch.sigmoid(model.decode(model.maps(mu, word), head)).squeeze(1)
+
+
+def variant_rows(model: LAVAE, images: Tensor, head: str = NATIVE) -> dict[str, Tensor]:
+    """Labelled rows of a picture: each variant (4, N, 28, 28) above its latent reconstruction."""
+    mu, _ = encode(model, images[0])
+    rows = {}
+    for (variant, word), image in zip(VARIANT_WORDS.items(), images, strict=True):
+        rows[f"{variant}, image"] = image
+        rows[f"{variant}, z {word}"] = decoded(model, mu, word, head)
+    return rows
+
+
+def mean_image_scores(images: Tensor) -> list[float]:
+    """BCE of each variant (4, N, 28, 28) against its own mean image: what needs no latent at all."""
+    wanted = images.float().div(255)
+    mean = wanted.mean(dim=1, keepdim=True)
+    bce = F.binary_cross_entropy(mean.expand_as(wanted), wanted, reduction="none")
+    return bce.sum((-2, -1)).mean(1).tolist()
+
+
+def mean_image_score(images: Tensor) -> float:
+    """Sum of mean_image_scores over the four variants, comparable with a total."""
+    return sum(mean_image_scores(images))
+
+
+def side_by_side(scores: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """A row for each entry of `scores`, a column for each of its numbers."""
+    return pd.DataFrame({name: dict(row) for name, row in scores.items()}).T
+
+
+def reverse_score(model: LAVAE, images: Tensor, head: str = NATIVE) -> tuple[float, float]:
+    """(BCE, squared error) of the reverse composition z L2 L1 against the composed images."""
+    mu, _ = encode(model, images[0])
+    return score(lambda z: model.decode(z, head), model.maps(mu, REVERSE), images[3])
+
+
+def word_between(source: str, target: str) -> str:
+    """The word that leads from one variant to another, by way of the original: any-to-any."""
+    back = [f"{letter}^-1" for letter in reversed(VARIANT_WORDS[source].split())]
+    return " ".join(back + VARIANT_WORDS[target].split())
+
+
+def any_to_any_scores(model: LAVAE, images: Tensor) -> pd.DataFrame:
+    """BCE from the encoding of each variant (rows) to each variant (columns), by inverse maps."""
+    table = pd.DataFrame(index=VARIANTS, columns=VARIANTS, dtype=float)
+    for source, shown in zip(VARIANTS, images, strict=True):
+        mu, _ = encode(model, shown)
+        for target, wanted in zip(VARIANTS, images, strict=True):
+            z = model.maps(mu, word_between(source, target))
+            table.loc[source, target] = score(model.decode, z, wanted)[0]
+    return table
+
+
+def round_trip_error(model: LAVAE, images: Tensor, word: str) -> float:
+    """Relative error |z L^-1 L - z| / |z| over the latents of images (N, 28, 28)."""
+    mu, _ = encode(model, images)
+    back = " ".join(f"{letter}^-1" for letter in reversed(word.split()))
+    there = model.maps(model.maps(mu, back), word)
+    return ((there - mu).norm() / mu.norm()).item()
+
+
+@torch.no_grad()
+def recursion(model: LAVAE, images: Tensor, word: str, steps: int) -> tuple[Tensor, Tensor]:
+    """The output fed back `steps` times through encoder, map and decoder (Figure 5).
+
+    images: uint8 (N, 28, 28). Returns images (steps + 1, N, 28, 28) in [0, 1], the input first, and
+    the posterior means (steps + 1, N, 16) of each.
+    """
+    x = to_float(images)
+    mu, _ = model.encode(x)
+    shown, latents = [x], [mu]
+    for _ in range(steps):
+        shown.append(model.augment(shown[-1], word))
+        latents.append(model.encode(shown[-1])[0])
+    return torch.stack(shown).squeeze(2), torch.stack(latents)
+
+
+def change_per_step(images: Tensor) -> np.ndarray:
+    """Squared pixel distance of a recursion's images two steps apart, (steps - 1, N).
+
+    Two applications of an involution are the identity, so images[t + 2] should equal images[t].
+    """
+    return (images[2:] - images[:-2]).square().sum((-2, -1)).cpu().numpy()
+
+
+def quartiles(changes: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Mean and quartiles over images of curves (steps, N), a row for each step of each curve."""
+    rows = {
+        (word, step + 1): [values.mean(), *np.quantile(values, [0.25, 0.5, 0.75])]
+        for word, curve in changes.items()
+        for step, values in enumerate(curve)
+    }
+    table = pd.DataFrame(rows, index=["mean", "lower quartile", "median", "upper quartile"]).T
+    return table.rename_axis(["word", "step"])

@@ -1,0 +1,316 @@
+"""Every kind of trained model as data: an experiment is a frozen dataclass of all that determines
+its result, and knows how to make and to load it. Later stages contain the stages they stand on.
+
+`load_or_train(experiment)` is the one way to a model; its key is a hash of the dataclass.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lavae_core import artifacts, augmentations, data, seeding, tasks, training
+from lavae_core.augmentations import Pair
+from lavae_core.errors import require_known
+from lavae_core.latent_maps import VARIANT_WORDS, Moments, NonLinearMaps, fit_exact
+from lavae_core.models import CVAE, LATENT_DIM, LAVAE, Decoder
+from lavae_core.profiles import Schedule
+from lavae_core.runtime import THREADS, Runtime
+from lavae_core.tasks import to_float
+
+SOLVERS = ("exact", "sgd")
+CVAE_TRAININGS = ("conditional", "lavae")
+TENSORS = "tensors.safetensors"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all experiments of a run share. n_train: training images, the first ones; None: all."""
+
+    seed: int
+    runtime: Runtime
+    n_train: int | None = None
+    dataset: str = "mnist"
+    latent_dim: int = LATENT_DIM
+
+    def originals(self) -> Tensor:
+        """uint8 (N, 28, 28): the training images."""
+        return data.load("train", dataset=self.dataset, limit=self.n_train).images
+
+    def variants(self, pair: str) -> Tensor:
+        """uint8 (4, N, 28, 28) on the device: the four variants of the training images."""
+        parsed = Pair.parse(pair)
+        found = augmentations.variants(self.originals(), parsed, split="train", seed=self.seed)
+        return found.to(self.runtime.device)
+
+    def fresh(self, build: Callable[..., nn.Module], **options) -> Any:
+        """A new module, its weights drawn from the seed, on the device."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seeding.stream(self.seed, "weights"))
+            return build(latent_dim=self.latent_dim, **options).to(self.runtime.device)
+
+
+class Experiment:
+    """Base of the experiments. VERSION is raised when the code changes what a stage computes."""
+
+    KIND: ClassVar[str]
+    VERSION: ClassVar[int] = 1
+
+    def spec(self) -> dict[str, Any]:
+        """All that determines the result, as JSON: hashed into the key of the artifact."""
+        sums = [data.DATASETS[self.setting.dataset].files[name].sha256
+                for name in sorted(data.DATASETS[self.setting.dataset].files)]  # fmt: skip
+        stages = {kind.KIND: kind.VERSION for kind in self._stages()}
+        return asdict(self) | {"versions": stages, "threads": THREADS, "data_sha256": sums}
+
+    def train(self, task: tasks.Task, schedule: Schedule, checkpoint: Path) -> dict[str, Any]:
+        """Run the loop; what the manifest should tell."""
+        curve = training.train(
+            task, schedule, seed=self.setting.seed, runtime=self.setting.runtime,
+            checkpoint=checkpoint, label=self.label,
+        )  # fmt: skip
+        return {"curve": curve}
+
+    def _stages(self) -> list[type["Experiment"]]:
+        inner = [value for value in vars(self).values() if isinstance(value, Experiment)]
+        return [type(self)] + [kind for value in inner for kind in value._stages()]
+
+
+@dataclass(frozen=True)
+class Stage1(Experiment):
+    """Encoder and decoder on the four variants of a pair; pair None: a plain VAE on originals."""
+
+    KIND = "stage1"
+    setting: Setting
+    pair: str | None
+    schedule: Schedule
+    lambda_recon: float = 1.0
+    lambda_kl: float = 1.0
+
+    @property
+    def label(self) -> str:
+        return f"stage 1, {self.pair or 'originals only'}"
+
+    def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
+        if self.pair is None:
+            images = self.setting.originals()[None].to(self.setting.runtime.device)
+        else:
+            images = self.setting.variants(self.pair)
+        model = self.setting.fresh(LAVAE)
+        weights = self.lambda_recon, self.lambda_kl
+        told = self.train(tasks.Stage1(model, images, weights), self.schedule, checkpoint)
+        model.save_pretrained(folder)
+        return told
+
+    def load(self, folder: Path) -> LAVAE:
+        return _pretrained(LAVAE, folder, self.setting)
+
+
+@dataclass(frozen=True)
+class Latents(Experiment):
+    """mu and log-variance, each (3, N, 16), of the training originals, first and second."""
+
+    KIND = "latents"
+    stage1: Stage1
+
+    @property
+    def setting(self) -> Setting:
+        return self.stage1.setting
+
+    def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
+        images = self.setting.variants(self.stage1.pair)[:3]
+        mu, logvar = encode(load_or_train(self.stage1), images.flatten(0, 1))
+        shape = (3, images.shape[1])
+        tensors = {"mu": mu.unflatten(0, shape), "logvar": logvar.unflatten(0, shape)}
+        save_file(tensors, folder / TENSORS)
+        return {}
+
+    def load(self, folder: Path) -> tuple[Tensor, Tensor]:
+        found = load_file(folder / TENSORS, device=self.setting.runtime.device)
+        return found["mu"], found["logvar"]
+
+
+@dataclass(frozen=True)
+class Maps(Experiment):
+    """Stage 1 and its latent maps (stage 2). solver: "exact", or "sgd" with a schedule."""
+
+    KIND = "maps"
+    stage1: Stage1
+    solver: str = "exact"
+    lambda_inv: float = 1.0
+    schedule: Schedule | None = None
+
+    def __post_init__(self) -> None:
+        require_known("solver", self.solver, SOLVERS)
+
+    @property
+    def setting(self) -> Setting:
+        return self.stage1.setting
+
+    @property
+    def label(self) -> str:
+        return f"stage 2, {self.stage1.pair}"
+
+    def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
+        model = load_or_train(self.stage1)
+        mu, logvar = load_or_train(Latents(self.stage1))
+        orders = Pair.parse(self.stage1.pair).orders
+        told: dict[str, Any] = {}
+        if self.solver == "exact":
+            moments = Moments(mu, logvar.double().exp())
+            model.maps.matrices.data = fit_exact(moments, orders, self.lambda_inv).to(mu)
+        else:
+            task = tasks.Stage2(model.maps, mu, logvar, orders, self.lambda_inv)
+            told = self.train(task, self.schedule, checkpoint)
+        model.save_pretrained(folder)
+        return told
+
+    def load(self, folder: Path) -> LAVAE:
+        return _pretrained(LAVAE, folder, self.setting)
+
+
+@dataclass(frozen=True)
+class NonLinear(Experiment):
+    """Non-linear latent maps on the same stage 1 (ablation of Section IV-B)."""
+
+    KIND = "nonlinear"
+    stage1: Stage1
+    schedule: Schedule
+
+    @property
+    def setting(self) -> Setting:
+        return self.stage1.setting
+
+    @property
+    def label(self) -> str:
+        return f"non-linear maps, {self.stage1.pair}"
+
+    def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
+        mu, logvar = load_or_train(Latents(self.stage1))
+        maps = self.setting.fresh(NonLinearMaps)
+        told = self.train(tasks.Stage2(maps, mu, logvar), self.schedule, checkpoint)
+        save_file(maps.state_dict(), folder / TENSORS)
+        return told
+
+    def load(self, folder: Path) -> NonLinearMaps:
+        maps = NonLinearMaps(latent_dim=self.setting.latent_dim)
+        maps.load_state_dict(load_file(folder / TENSORS))
+        return _ready(maps, self.setting)
+
+
+@dataclass(frozen=True)
+class Head(Experiment):
+    """A fresh decoder head on frozen encoder and maps, for another pair (stage 3)."""
+
+    KIND = "head"
+    maps: Maps
+    evaluated: str
+    schedule: Schedule
+
+    @property
+    def setting(self) -> Setting:
+        return self.maps.setting
+
+    @property
+    def label(self) -> str:
+        return f"stage 3, {self.maps.stage1.pair} -> {self.evaluated}"
+
+    def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
+        base = load_or_train(self.maps)
+        originals = load_or_train(Latents(self.maps.stage1))[0][0]  # mu (N, 16)
+        with torch.no_grad():
+            latents = torch.stack([base.maps(originals, w) for w in VARIANT_WORDS.values()])
+        decoder = self.setting.fresh(Decoder)
+        task = tasks.Stage3(decoder, latents, self.setting.variants(self.evaluated))
+        told = self.train(task, self.schedule, checkpoint)
+        base.with_head(self.evaluated, decoder).save_pretrained(folder)
+        return told
+
+    def load(self, folder: Path) -> LAVAE:
+        return _pretrained(LAVAE, folder, self.setting)
+
+
+@dataclass(frozen=True)
+class Conditional(Experiment):
+    """A CVAE (Section V-C). how: "conditional" or "lavae", the two trainings of the paper."""
+
+    KIND = "cvae"
+    setting: Setting
+    pair: str
+    how: str
+    schedule: Schedule
+
+    def __post_init__(self) -> None:
+        require_known("CVAE training", self.how, CVAE_TRAININGS)
+
+    @property
+    def label(self) -> str:
+        return f"CVAE ({self.how}), {self.pair}"
+
+    def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
+        images = self.setting.variants(self.pair)
+        if self.how == "conditional":
+            task = tasks.ConditionalCVAE(self.setting.fresh(CVAE), images)
+        else:
+            model = self.setting.fresh(CVAE, n_conditions=3)
+            task = tasks.LavaeLikeCVAE(model, images[:3])
+        told = self.train(task, self.schedule, checkpoint)
+        task.module.save_pretrained(folder)
+        return told
+
+    def load(self, folder: Path) -> CVAE:
+        return _pretrained(CVAE, folder, self.setting)
+
+
+@dataclass(frozen=True)
+class Joint(Experiment):
+    """Stages 1 and 2 trained at once (the negative result of Section IV-B)."""
+
+    KIND = "joint"
+    setting: Setting
+    pair: str
+    schedule: Schedule
+
+    @property
+    def label(self) -> str:
+        return f"stages 1 and 2 at once, {self.pair}"
+
+    def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
+        model = self.setting.fresh(LAVAE)
+        images, orders = self.setting.variants(self.pair), Pair.parse(self.pair).orders
+        told = self.train(tasks.Joint(model, images, orders), self.schedule, checkpoint)
+        model.save_pretrained(folder)
+        return told
+
+    def load(self, folder: Path) -> LAVAE:
+        return _pretrained(LAVAE, folder, self.setting)
+
+
+def load_or_train(experiment: Experiment) -> Any:
+    """The trained model of `experiment` (or its latents), from the store or trained now.
+
+    Raises StoreError where the store cannot be written, TrainingError for a loss that is not
+    finite, DataError where there is no data.
+    """
+    return artifacts.get_or_make(
+        experiment.KIND, experiment.spec(), experiment.make, experiment.load
+    )
+
+
+@torch.no_grad()
+def encode(model: LAVAE, images: Tensor, chunk: int = 500) -> tuple[Tensor, Tensor]:
+    """uint8 images (N, 28, 28) to mu and log-variance (N, 16) in fp32, `chunk` images at a time."""
+    parts = [model.encode(to_float(part)) for part in images.split(chunk)]
+    return torch.cat([mu for mu, _ in parts]), torch.cat([logvar for _, logvar in parts])
+
+
+def _pretrained(kind: Any, folder: Path, setting: Setting) -> Any:
+    return _ready(kind.from_pretrained(str(folder)), setting)
+
+
+def _ready(module: nn.Module, setting: Setting) -> Any:
+    return module.eval().requires_grad_(False).to(setting.runtime.device)

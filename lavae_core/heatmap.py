@@ -1,0 +1,80 @@
+"""Figure 7: which pair a latent space was trained on against which pair it is evaluated on."""
+
+import pandas as pd
+
+from lavae_core import paper
+from lavae_core.evaluation import lavae_scores
+from lavae_core.models import NATIVE
+from lavae_core.study import Study
+
+
+def measure(study: Study, pairs: list[str]) -> pd.DataFrame:
+    """A row for each (trained, evaluated) pair, in long form; trains what is missing.
+
+    kind: "transfer" is a fresh head on the frozen space of the trained pair (on the diagonal:
+    self-transfer, the control that the paper lacks); "native" is the decoder of stage 1.
+    """
+    rows = []
+    for evaluated in pairs:
+        images = study.variants(evaluated)
+        for trained in pairs:
+            model = study.transfer(trained, evaluated)
+            rows.append(_row(model, images, trained, evaluated, "transfer", evaluated))
+        rows.append(_row(study.lavae(evaluated), images, evaluated, evaluated, "native", NATIVE))
+    table = pd.DataFrame(rows).sort_values(["trained_pair", "evaluated_pair", "kind"])
+    return table.set_index(["trained_pair", "evaluated_pair", "kind"])
+
+
+def matrix(table: pd.DataFrame, self_transfer: bool) -> pd.DataFrame:
+    """Total BCE, trained pairs by evaluated pairs, from measure()'s table.
+
+    The diagonal is the native decoder as in the paper, or the self-transfer.
+    """
+    square = table.xs("transfer", level="kind")["total"].unstack()
+    order = [pair for pair in paper.PAIRS if pair in square.index]
+    square = square.loc[order, order]
+    if not self_transfer:
+        native = table.xs("native", level="kind")["total"]
+        for pair in order:
+            square.loc[pair, pair] = native[pair, pair]
+    return square.rename_axis(index=None, columns=None)
+
+
+def diagonals(table: pd.DataFrame, pairs: list[str]) -> pd.DataFrame:
+    """For each evaluated pair: native, self-transfer, and the best head of another trained pair."""
+    transfer = matrix(table, self_transfer=True)
+    native = matrix(table, self_transfer=False)
+    rows = {
+        pair: {
+            "native": native.loc[pair, pair],
+            "self-transfer": transfer.loc[pair, pair],
+            "best transfer": transfer[pair].drop(pair).min(),
+            "from": transfer[pair].drop(pair).idxmin(),
+        }
+        for pair in pairs
+    }
+    return pd.DataFrame(rows).T.infer_objects()
+
+
+def published_wins(pairs: list[str]) -> str:
+    """The published columns in which a head of another pair beats native training, in words."""
+    known = [pair for pair in pairs if pair in paper.FIGURE_7.columns]
+    wins = [
+        pair
+        for pair in known
+        if paper.FIGURE_7[pair].drop(pair).min() < paper.FIGURE_7.loc[pair, pair]
+    ]
+    return f"in {len(wins)} of {len(known)} columns ({'; '.join(wins) or 'none'})"
+
+
+def _row(model, images, trained: str, evaluated: str, kind: str, head: str) -> dict:
+    scores = lavae_scores(model, images, head)
+    published = None
+    known = trained in paper.FIGURE_7.index and evaluated in paper.FIGURE_7.columns
+    # The paper's diagonal is native training; it has no number for a self-transfer.
+    if known and (trained != evaluated or kind == "native"):
+        published = paper.FIGURE_7.loc[trained, evaluated]
+    return {
+        "trained_pair": trained, "evaluated_pair": evaluated, "kind": kind, **scores["bce"],
+        "mse_total": scores.loc["total", "mse"], "published_total": published,
+    }  # fmt: skip

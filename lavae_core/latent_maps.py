@@ -1,0 +1,165 @@
+"""Linear maps in the latent space, the paper's contribution: apply, compose, invert and fit them.
+
+Latents are row vectors of d = 16 dimensions. A latent map L_i is a (d, d) matrix without offset,
+applied as z @ L_i. A *word* names a product of maps and powers of them, read from left to right:
+"L1 L2" applies L1, then L2; "L1 L2 L1^-1" undoes L1 in the end; "" is the identity.
+"""
+
+import re
+
+import torch
+from torch import Tensor, nn
+
+from lavae_core.errors import InvalidInputError, require_known
+
+# The words of the four variants of a pair (Section IV-C): the composition is never trained.
+VARIANT_WORDS = {"original": "", "first": "L1", "second": "L2", "composed": "L1 L2"}
+REVERSE = "L2 L1"
+
+_LETTER = re.compile(r"(?P<name>[^\s^]+?)(?:\^(?P<power>-?\d+))?")
+
+
+def parse_word(word: str, names: list[str]) -> list[tuple[int, int]]:
+    """The (position in `names`, power) of each letter of a word such as "L1 L2^-1".
+
+    Raises InvalidInputError for a letter that is not in `names` or has no whole-number power.
+    """
+    if not isinstance(word, str):
+        raise InvalidInputError(f'a word of maps is text such as "L1 L2^-1", got {word!r}')
+    letters = []
+    for text in word.split():
+        match = _LETTER.fullmatch(text)
+        if match is None:
+            raise InvalidInputError(f'cannot read {text!r} in a word of maps; write L1 or "L1^-1"')
+        require_known("latent map", match["name"], names)
+        letters.append((names.index(match["name"]), int(match["power"] or 1)))
+    return letters
+
+
+class LatentMaps(nn.Module):
+    """Any number of linear latent maps named L1, L2, ... (Section IV-A); they start as identities."""
+
+    def __init__(self, n_maps: int = 2, latent_dim: int = 16):
+        super().__init__()
+        self.matrices = nn.Parameter(torch.eye(latent_dim).repeat(n_maps, 1, 1))  # (M, d, d)
+
+    @property
+    def names(self) -> list[str]:
+        return [f"L{i + 1}" for i in range(len(self.matrices))]
+
+    def matrix(self, word: str) -> Tensor:
+        """The (d, d) matrix of a word. Raises InvalidInputError for a singular map's inverse."""
+        product = torch.eye(self.matrices.shape[-1]).to(self.matrices)
+        for position, power in parse_word(word, self.names):
+            factor = self.matrices[position]
+            if power < 0:
+                factor = _inverse(factor, self.names[position])
+            product = product @ torch.linalg.matrix_power(factor, abs(power))
+        return product
+
+    def forward(self, z: Tensor, word: str) -> Tensor:
+        """Latents (N, d) mapped by a word, (N, d)."""
+        return z @ self.matrix(word)
+
+
+class NonLinearMaps(nn.Module):
+    """The ablation of Section IV-B: each map an MLP 16 -> 8 -> 8 -> 16; composable but not invertible."""
+
+    def __init__(self, n_maps: int = 2, latent_dim: int = 16, width: int = 8):
+        super().__init__()
+        self.networks = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(latent_dim, width),
+                nn.ReLU(),
+                nn.Linear(width, width),
+                nn.ReLU(),
+                nn.Linear(width, latent_dim),
+            )  # fmt: skip
+            for _ in range(n_maps)
+        )
+
+    @property
+    def names(self) -> list[str]:
+        return [f"L{i + 1}" for i in range(len(self.networks))]
+
+    def forward(self, z: Tensor, word: str) -> Tensor:
+        """Latents (N, d) mapped by a word, (N, d). Raises InvalidInputError for an inverse."""
+        for position, power in parse_word(word, self.names):
+            if power < 0:
+                raise InvalidInputError(f"{self.names[position]} is non-linear: it has no inverse")
+            for _ in range(power):
+                z = self.networks[position](z)
+        return z
+
+
+def _inverse(matrix: Tensor, name: str) -> Tensor:
+    # A condition number beyond fp32's resolution leaves no correct digit in the inverse.
+    if not torch.linalg.cond(matrix.double()) < 1e7:
+        raise InvalidInputError(f"latent map {name} is singular: it has no inverse")
+    return torch.linalg.inv(matrix.double()).to(matrix)
+
+
+def order_penalty(matrices: Tensor, orders: tuple[int | None, ...]) -> Tensor:
+    """Sum over the maps of ||I - L_i^order_i||_F^2, zero for a map without an order (stage 2).
+
+    For order 2 this is the paper's involution term; quarter turns have order 4.
+    """
+    identity = torch.eye(matrices.shape[-1]).to(matrices)
+    terms = [
+        (identity - torch.linalg.matrix_power(matrix, order)).square().sum()
+        for matrix, order in zip(matrices, orders, strict=True)
+        if order is not None
+    ]
+    return sum(terms, start=matrices.new_zeros(()))
+
+
+class Moments:
+    """What the stage-2 objective needs of the latents: 16x16 sums, whatever the number of images.
+
+    With z ~ N(mu, diag(var)) the expected squared error of z @ L against z_i, a mean over images
+    and dimensions, is [tr(L^T S L) - 2 tr(L^T C_i) + c_i] / (n d).
+    """
+
+    def __init__(self, mu: Tensor, var: Tensor):
+        """mu, var: (1 + M, n, d) posterior means and variances of the originals and M variants."""
+        mu, var = mu.double(), var.double()
+        self.count = mu[0].numel()  # n d
+        self.second_moment = mu[0].t() @ mu[0] + torch.diag(var[0].sum(0))  # S (d, d)
+        self.cross = mu[0].t() @ mu[1:]  # C (M, d, d)
+        self.constants = mu[1:].square().sum((1, 2)) + var[1:].sum((1, 2))  # c (M,)
+
+    def expected_error(self, matrices: Tensor) -> Tensor:
+        """Sum over the maps (M, d, d) of the expected mean squared error."""
+        quadratic = (matrices * (self.second_moment @ matrices)).sum((1, 2))
+        linear = (matrices * self.cross).sum((1, 2))
+        return ((quadratic - 2 * linear + self.constants) / self.count).sum()
+
+    def objective(
+        self, matrices: Tensor, orders: tuple[int | None, ...], lambda_inv: float
+    ) -> Tensor:
+        """The stage-2 objective in expectation: expected error + lambda_inv * order penalty."""
+        return self.expected_error(matrices) + lambda_inv * order_penalty(matrices, orders)
+
+
+def fit_exact(moments: Moments, orders: tuple[int | None, ...], lambda_inv: float = 1.0) -> Tensor:
+    """The maps (M, d, d) that minimise the expected stage-2 objective.
+
+    Least squares where there is no order term; L-BFGS in float64 from there where there is one.
+    """
+    matrices = torch.linalg.solve(moments.second_moment, moments.cross).contiguous()
+    if lambda_inv == 0 or all(order is None for order in orders):
+        return matrices.float()
+    matrices.requires_grad_(True)
+    optimizer = torch.optim.LBFGS(
+        [matrices], max_iter=500, tolerance_grad=1e-10, tolerance_change=1e-12,
+        history_size=50, line_search_fn="strong_wolfe",
+    )  # fmt: skip
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = moments.objective(matrices, orders, lambda_inv)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return matrices.detach().float()

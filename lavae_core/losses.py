@@ -1,0 +1,38 @@
+"""The paper's losses, each one function; every one is a sum over the batch, not a mean.
+
+Sums over the batch follow the paper's convention; divide by the number of images to compare with
+a published value. Section and equation numbers are the paper's.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def reconstruction(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy, summed over pixels and batch (the first term of Equations 5 and 7).
+
+    logits, target: (N, 1, 28, 28); target in [0, 1].
+    """
+    return F.binary_cross_entropy_with_logits(logits.float(), target, reduction="sum")
+
+
+def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
+    """KL(N(mu, exp(logvar)) || N(0, I)), summed over latent dimensions and batch (Appendix A).
+
+    mu, logvar: (N, d).
+    """
+    mu, logvar = mu.float(), logvar.float()
+    return -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum()
+
+
+def map_error(predicted: Tensor, target: Tensor) -> Tensor:
+    """Squared distance of mapped latents to a variant's latents, summed (Equation 6).
+
+    predicted, target: (N, d). The mean squared error of stage 2 is this over N d.
+    """
+    return F.mse_loss(predicted.float(), target.float(), reduction="sum")
+
+
+def reparameterise(mu: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
+    """A sample of N(mu, exp(logvar)) from standard normal noise; all (N, d)."""
+    return mu + (0.5 * logvar).exp() * noise

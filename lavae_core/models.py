@@ -1,0 +1,160 @@
+"""The networks (Appendix C): encoder, decoder, LAVAE with its decoder heads and latent maps, CVAE.
+
+They know no loss and no optimizer. Images are (N, 1, 28, 28) floats in [0, 1]; decoders return
+logits of that shape, so that the sigmoid belongs to the loss or to the picture.
+"""
+
+import contextlib
+import io
+
+import torch
+import torch.nn.functional as F
+from huggingface_hub import PyTorchModelHubMixin
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from lavae_core.errors import InvalidInputError, StoreError, require_known
+from lavae_core.latent_maps import LatentMaps
+
+LATENT_DIM = 16
+FEATURES = 128 * 7 * 7
+NATIVE = "native"  # the head that was trained together with the encoder
+
+
+class Encoder(nn.Module):
+    """q(z | x): two strided convolutions and two linear layers (333,024 parameters).
+
+    n_conditions > 0 appends a one-hot of that length to the 6,272 features (CVAE).
+    """
+
+    def __init__(self, latent_dim: int = LATENT_DIM, n_conditions: int = 0):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 64, kernel_size=4, stride=2, padding=1)
+        self.conv2 = nn.Conv2d(64, 128, kernel_size=4, stride=2, padding=1)
+        self.to_mu = nn.Linear(FEATURES + n_conditions, latent_dim)
+        self.to_logvar = nn.Linear(FEATURES + n_conditions, latent_dim)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Images (N, 1, 28, 28) to mu and log-variance, each (N, 16)."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        hidden = F.relu(self.conv1(x))  # (N, 64, 14, 14)
+        features = F.relu(self.conv2(hidden)).flatten(1)  # (N, 6272)
+        if condition is not None:
+            features = torch.cat([features, condition], dim=1)
+        return self.to_mu(features), self.to_logvar(features)
+
+
+class Decoder(nn.Module):
+    """p(x | z): a linear layer and two transposed convolutions (238,785 parameters).
+
+    Nothing non-linear stands between the linear layer and the first transposed convolution, so
+    both together are one affine map of z. Its 16 columns and its offset, 17 feature images, are
+    computed once a call instead of a convolution for every z: the same function and gradients at
+    a quarter of the work for a batch of 64.
+    """
+
+    def __init__(self, latent_dim: int = LATENT_DIM, n_conditions: int = 0):
+        super().__init__()
+        self.from_z = nn.Linear(latent_dim + n_conditions, FEATURES)
+        self.deconv1 = nn.ConvTranspose2d(128, 64, kernel_size=4, stride=2, padding=1)
+        self.deconv2 = nn.ConvTranspose2d(64, 1, kernel_size=4, stride=2, padding=1)
+
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Latents (N, 16) to logits (N, 1, 28, 28)."""
+        if condition is not None:
+            z = torch.cat([z, condition], dim=1)
+        columns, offset = self._affine()
+        hidden = F.relu(torch.addmm(offset, z, columns))  # (N, 12544)
+        return self.deconv2(hidden.view(-1, 64, 14, 14))
+
+    def _affine(self) -> tuple[Tensor, Tensor]:
+        images = torch.cat([self.from_z.weight.t(), self.from_z.bias[None]]).view(-1, 128, 7, 7)
+        basis = F.conv_transpose2d(images, self.deconv1.weight, stride=2, padding=1)
+        columns, last = basis[:-1].flatten(1), basis[-1]  # (16, 12544), (64, 14, 14)
+        return columns, (last + self.deconv1.bias.view(-1, 1, 1)).flatten()
+
+
+class _Pretrained(PyTorchModelHubMixin):
+    """`save_pretrained(folder)` and `from_pretrained(folder)`, strict: every weight must fit."""
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, **options):
+        options["strict"] = True
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints that it loads
+                return super()._from_pretrained(model_id=model_id, **options)
+        except (RuntimeError, SafetensorError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise StoreError(
+                f"{model_id} holds no {cls.__name__} of this shape: {reason}"
+            ) from error
+
+
+class LAVAE(nn.Module, _Pretrained):
+    """Latent Augmentation VAE (Section IV): an encoder, decoder heads and linear latent maps.
+
+    heads: names of the decoders, the native one first; every further one is a transfer head
+    (Section IV-B, stage 3). n_maps: number of latent maps L1, L2, ...
+    """
+
+    def __init__(
+        self, latent_dim: int = LATENT_DIM, n_maps: int = 2, heads: tuple[str, ...] = (NATIVE,)
+    ):
+        super().__init__()
+        self.encoder = Encoder(latent_dim)
+        self.decoders = nn.ModuleDict({head: Decoder(latent_dim) for head in heads})
+        self.maps = LatentMaps(n_maps, latent_dim)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (N, 1, 28, 28) in [0, 1] to mu and log-variance, each (N, 16)."""
+        return self.encoder(x)
+
+    def decode(self, z: Tensor, head: str = NATIVE) -> Tensor:
+        """Latents (N, 16) to logits (N, 1, 28, 28) by the named decoder head."""
+        require_known("decoder head", head, self.decoders.keys())
+        return self.decoders[head](z)
+
+    def augment(self, x: Tensor, word: str, head: str = NATIVE) -> Tensor:
+        """Images to images: the posterior mean mapped by `word` ("L1 L2", "L2^-1") and decoded.
+
+        x and result: (N, 1, 28, 28) floats in [0, 1]. Raises InvalidInputError for other input.
+        """
+        require_images(x)
+        mu, _ = self.encode(x)
+        return torch.sigmoid(self.decode(self.maps(mu, word), head))
+
+    def with_head(self, head: str, decoder: Decoder) -> "LAVAE":
+        """A copy of this model that has `decoder` as a further head."""
+        latent_dim, n_maps = self.maps.matrices.shape[-1], len(self.maps.matrices)
+        model = LAVAE(latent_dim, n_maps, (*self.decoders.keys(), head))
+        weights = {f"decoders.{head}.{name}": w for name, w in decoder.state_dict().items()}
+        model.load_state_dict(self.state_dict() | weights)
+        return model
+
+
+class CVAE(nn.Module, _Pretrained):
+    """Conditional VAE (Appendix B, Figure 11): the one-hot of the variant beside features and z."""
+
+    def __init__(self, latent_dim: int = LATENT_DIM, n_conditions: int = 4):
+        super().__init__()
+        self.encoder = Encoder(latent_dim, n_conditions)
+        self.decoder = Decoder(latent_dim, n_conditions)
+
+    def encode(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (N, 1, 28, 28) and conditions (N, n_conditions) to mu and log-variance."""
+        return self.encoder(x, condition)
+
+    def decode(self, z: Tensor, condition: Tensor) -> Tensor:
+        """Latents (N, 16) and conditions (N, n_conditions) to logits (N, 1, 28, 28)."""
+        return self.decoder(z, condition)
+
+
+def require_images(x: Tensor) -> None:
+    """Raise InvalidInputError unless x is a float tensor (N, 1, 28, 28) with values in [0, 1]."""
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise InvalidInputError(f"images must be a float tensor, got {kind}; divide uint8 by 255")
+    if x.dim() != 4 or tuple(x.shape[1:]) != (1, 28, 28):
+        raise InvalidInputError(f"images must have shape (N, 1, 28, 28), got {tuple(x.shape)}")
+    if x.numel() and not (x.amin() >= 0 and x.amax() <= 1):  # also false for NaN
+        raise InvalidInputError("images must be in [0, 1] without NaN; divide uint8 by 255")

@@ -1,0 +1,253 @@
+"""One function for each kind of picture, in one style.
+
+Images are (N, 28, 28), uint8 or floats in [0, 1]. Every function returns a matplotlib Figure; text
+is at least 7 points at the width of a page, and colours are Okabe and Ito's, safe for
+colour-blind readers, with one colour for each variant everywhere.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from lavae_core.latent_maps import LatentMaps
+
+VARIANT_COLOURS = {
+    "original": "#0072B2",
+    "first": "#E69F00",
+    "second": "#009E73",
+    "composed": "#CC79A7",
+}
+OTHER_COLOURS = ["#D55E00", "#56B4E9", "#000000", "#F0E442"]
+MARKERS = {"original": "o", "first": "^", "second": "s", "composed": "D"}
+PAGE_WIDTH = 7.0  # inches
+
+matplotlib.rcParams.update(
+    {
+        "figure.dpi": 110,
+        "savefig.dpi": 200,
+        "font.family": "DejaVu Sans",
+        "font.size": 9,
+        "axes.titlesize": 10,
+        "axes.labelsize": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "legend.frameon": False,
+        "legend.fontsize": 8,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "figure.constrained_layout.use": True,
+        "pdf.fonttype": 42,
+        "svg.hashsalt": "lavae",
+    }
+)
+
+
+def digit_rows(
+    rows: Mapping[str, Tensor], title: str, column_titles: Sequence[str] | None = None
+) -> Figure:
+    """A grid of digits: one labelled row of images (N, 28, 28) for each entry of `rows`."""
+    count = len(next(iter(rows.values())))
+    cell = min(0.62, (PAGE_WIDTH - 1.8) / count)
+    figure, axes = plt.subplots(
+        len(rows), count, squeeze=False,
+        figsize=(count * cell + 1.9, len(rows) * cell + (0.75 if column_titles else 0.45)),
+    )  # fmt: skip
+    for line, (label, images) in zip(axes, rows.items(), strict=True):
+        for axis, image in zip(line, images, strict=True):
+            show_digit(axis, image)
+        line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8, labelpad=6)
+    for axis, text in zip(axes[0], column_titles or [], strict=False):
+        axis.set_title(text, fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
+    return figure
+
+
+def show_digit(axis: plt.Axes, image: Tensor) -> None:
+    """One image in an axis, without ticks; black is 0 and white is 1."""
+    pixels = image.cpu().float() / (255 if image.dtype == torch.uint8 else 1)
+    axis.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axis.set(xticks=[], yticks=[])
+    for spine in axis.spines.values():
+        spine.set(visible=True, linewidth=0.4, color="0.7")
+
+
+def augmentation_graph(images: Mapping[str, Tensor], labels: Mapping[str, str]) -> Figure:
+    """Figure 1: the four variants of one digit as a directed graph with the augmentations on arrows.
+
+    images: one (28, 28) image for each variant; labels: text of the arrows "first" and "second".
+    """
+    places = {"original": (0.13, 0.5), "first": (0.5, 0.78), "second": (0.5, 0.22),
+              "composed": (0.87, 0.5)}  # fmt: skip
+    names = {"original": "$x$", "first": "$A_1(x)$", "second": "$A_2(x)$",
+             "composed": "$A_2(A_1(x))$"}  # fmt: skip
+    arrows = [("original", "first", "first"), ("original", "second", "second"),
+              ("first", "composed", "second"), ("second", "composed", "first")]  # fmt: skip
+    figure = plt.figure(figsize=(PAGE_WIDTH, 3.6), layout="none")
+    canvas = figure.add_axes((0, 0, 1, 1))
+    canvas.set(xlim=(0, 1), ylim=(0, 1))
+    canvas.axis("off")
+    for start, end, step in arrows:
+        (x0, y0), (x1, y1) = places[start], places[end]
+        dashed = (start, step) == ("second", "first")
+        canvas.annotate(
+            "", xy=(x1, y1), xytext=(x0, y0),
+            arrowprops={"arrowstyle": "-|>", "color": VARIANT_COLOURS[step], "lw": 1.8,
+                        "linestyle": "--" if dashed else "-", "shrinkA": 46, "shrinkB": 46},
+        )  # fmt: skip
+        above = 0.075 if y1 + y0 > 1 else -0.075
+        canvas.text((x0 + x1) / 2, (y0 + y1) / 2 + above, labels[step], ha="center", va="center",
+                    color="0.15", fontsize=9)  # fmt: skip
+    for variant, (x, y) in places.items():
+        width, height = 0.12, 0.12 * PAGE_WIDTH / 3.6
+        axis = figure.add_axes((x - width / 2, y - height / 2, width, height))
+        show_digit(axis, images[variant])
+        for spine in axis.spines.values():
+            spine.set(linewidth=2.2, color=VARIANT_COLOURS[variant])
+        canvas.text(x, y - height / 2 - 0.05, names[variant], ha="center", va="center", fontsize=10)
+    return figure
+
+
+def heatmap(
+    tables: Mapping[str, pd.DataFrame], title: str, unit: str, ylabel: str, xlabel: str
+) -> Figure:
+    """Matrices side by side on one colour scale, each cell with its number."""
+    low = min(table.min(axis=None) for table in tables.values())
+    high = max(table.max(axis=None) for table in tables.values())
+    figure, axes = plt.subplots(
+        1, len(tables), figsize=(PAGE_WIDTH * 1.25, 3.9), squeeze=False, sharey=True
+    )
+    for position, (axis, (name, table)) in enumerate(zip(axes[0], tables.items(), strict=True)):
+        last = position == len(tables) - 1
+        shown = table.rename(index=_two_lines, columns=_two_lines)
+        sns.heatmap(
+            shown, ax=axis, vmin=low, vmax=high, cmap="cividis_r", annot=True, fmt=".0f",
+            annot_kws={"fontsize": 8}, cbar=last, cbar_kws={"label": unit}, linewidths=0.5,
+        )  # fmt: skip
+        axis.set(title=name, xlabel=xlabel, ylabel=ylabel if position == 0 else "")
+        axis.tick_params(axis="x", rotation=40, length=0)
+        axis.tick_params(axis="y", rotation=0, length=0)
+        plt.setp(axis.get_xticklabels(), ha="right", rotation_mode="anchor")
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _two_lines(pair: str) -> str:
+    return str(pair).replace(",", ",\n")
+
+
+def projections(points: Mapping[str, np.ndarray], variants: Sequence[str], title: str) -> Figure:
+    """Latents in the plane: a panel for each projection's points (M, 2), coloured by variant (M,)."""
+    figure, axes = plt.subplots(1, len(points), figsize=(PAGE_WIDTH * 1.15, 2.9), squeeze=False)
+    variants = np.asarray(variants)
+    for axis, (name, plane) in zip(axes[0], points.items(), strict=True):
+        for variant, colour in VARIANT_COLOURS.items():
+            chosen = plane[variants == variant]
+            axis.scatter(*chosen.T, s=5, alpha=0.5, color=colour, marker=MARKERS[variant],
+                         linewidths=0, label=variant, rasterized=True)  # fmt: skip
+        axis.set(title=name, xlabel=f"{name} 1", ylabel=f"{name} 2", xticks=[], yticks=[])
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, markerscale=2.5)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def recursion_paths(
+    background: np.ndarray, paths: Mapping[str, np.ndarray], variants: Sequence[str], title: str
+) -> Figure:
+    """Figure 5's paths: each (steps + 1, 2), numbered by step, over the test latents (M, 2)."""
+    figure, axis = plt.subplots(figsize=(PAGE_WIDTH * 0.85, 4.2))
+    variants = np.asarray(variants)
+    for variant in dict.fromkeys(variants):
+        chosen = background[variants == variant]
+        axis.scatter(*chosen.T, s=4, alpha=0.3, color=VARIANT_COLOURS[variant], linewidths=0,
+                     label=f"test images, {variant}", rasterized=True)  # fmt: skip
+    for (label, path), colour in zip(paths.items(), OTHER_COLOURS, strict=False):
+        axis.plot(*path.T, "-o", color=colour, lw=1.4, ms=4, label=label)
+        axis.annotate("start", path[0], textcoords="offset points", xytext=(5, 5), fontsize=8,
+                      color=colour, weight="bold")  # fmt: skip
+        axis.annotate(f"{len(path) - 1}", path[-1], textcoords="offset points", xytext=(5, -9),
+                      fontsize=8, color=colour, weight="bold")  # fmt: skip
+    axis.set(xlabel="independent component 1", ylabel="independent component 2", title=title)
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=2)
+    return figure
+
+
+def bars(table: pd.DataFrame, title: str, ylabel: str) -> Figure:
+    """Grouped bars: a group for each column of `table`, a bar for each of its rows."""
+    figure, axis = plt.subplots(figsize=(PAGE_WIDTH, 3.1))
+    long = table.rename_axis("row").reset_index().melt("row", var_name="column")
+    palette = [*VARIANT_COLOURS.values(), *OTHER_COLOURS][: len(table)]
+    sns.barplot(long, x="column", y="value", hue="row", ax=axis, palette=palette)
+    for container in axis.containers:
+        axis.bar_label(container, fmt="%.0f", fontsize=7, padding=1)
+    axis.set(xlabel="", ylabel=ylabel, title=title)
+    axis.legend(title="", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def quartile_curve(
+    curves: Mapping[str, np.ndarray], title: str, xlabel: str, ylabel: str
+) -> Figure:
+    """Mean and quartiles over images of curves (steps, N)."""
+    figure, axis = plt.subplots(figsize=(PAGE_WIDTH * 0.9, 3.2))
+    palette = [*VARIANT_COLOURS.values(), *OTHER_COLOURS]
+    for (label, values), colour in zip(curves.items(), palette, strict=False):
+        steps = np.arange(1, len(values) + 1)
+        low, middle, high = np.quantile(values, [0.25, 0.5, 0.75], axis=1)
+        axis.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+        axis.plot(steps, middle, "--", color=colour, lw=1, label=f"{label}: median, quartiles")
+        axis.plot(steps, values.mean(1), "-o", color=colour, lw=1.6, ms=4, label=f"{label}: mean")
+        axis.set_xticks(steps)
+    axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axis.set_ylim(bottom=0)
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def architecture(columns: Mapping[str, Sequence[tuple[str, str]]], title: str) -> Figure:
+    """Figures 2 and 11: a column of boxes (name, detail) for each part of a model, data flowing down
+    each column and from one column to the next."""
+    tallest = max(len(boxes) for boxes in columns.values())
+    figure, axes = plt.subplots(
+        1, len(columns), figsize=(PAGE_WIDTH * 1.15, 0.62 * tallest + 0.9), squeeze=False
+    )
+    palette = list(VARIANT_COLOURS.values())
+    for axis, (name, boxes), colour in zip(axes[0], columns.items(), palette, strict=False):
+        axis.set(xlim=(0, 1), ylim=(-tallest + 0.4, 0.6), title=name)
+        axis.axis("off")
+        for place, (layer, detail) in enumerate(boxes):
+            axis.text(
+                0.5, -place, f"{layer}\n{detail}", ha="center", va="center", fontsize=7.5,
+                bbox={"boxstyle": "round,pad=0.35", "fc": colour + "22", "ec": colour, "lw": 1},
+            )  # fmt: skip
+            if place:
+                axis.annotate("", (0.5, -place + 0.3), (0.5, -place + 0.7),
+                              arrowprops={"arrowstyle": "-|>", "color": "0.4", "lw": 1})  # fmt: skip
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def layers(module: nn.Module) -> list[tuple[str, str]]:
+    """(name and kind, shape and parameter count) of each layer that holds parameters."""
+    found: list[tuple[str, str]] = []
+    for name, layer in module.named_modules():
+        own = sum(p.numel() for p in layer.parameters(recurse=False))
+        if own:
+            found.append((f"{name}: {layer._get_name()}", f"{_shape(layer)}\n{own:,} parameters"))
+    return found
+
+
+def _shape(layer: nn.Module) -> str:
+    if isinstance(layer, nn.Linear):
+        return f"{layer.in_features} to {layer.out_features}"
+    if isinstance(layer, LatentMaps):
+        return " x ".join(map(str, layer.matrices.shape))
+    return f"{layer.in_channels} to {layer.out_channels} channels, stride {layer.stride[0]}"

@@ -1,0 +1,76 @@
+"""How much work to do: the schedules and sizes of smoke, quick and paper, as data (no torch here)."""
+
+import os
+from dataclasses import dataclass
+
+from lavae_core.errors import require_known
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """epochs over the training pairs (may be a fraction), batch in images, peak learning rate of
+    AdaBelief, steps of linear warm-up, then a cosine to zero (or constant, as the paper's)."""
+
+    epochs: float
+    batch: int = 64
+    lr: float = 2.5e-3
+    warmup: int = 500
+    decay: str = "cosine"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """n_train, n_test: images of the split (None: all). One schedule for each kind of training.
+
+    flips: stage 1 of the pair of Table I; base: stage 1 of every other pair; cvae, vae, joint: the
+    models it is compared with; head: stage 3; maps: stage 2 by gradient descent and non-linear.
+    n_projected: points in a t-SNE, a quarter for each variant. n_pairs: pairs in Figure 7.
+    """
+
+    name: str
+    n_train: int | None
+    n_test: int | None
+    flips: Schedule
+    base: Schedule
+    cvae: Schedule
+    vae: Schedule
+    joint: Schedule
+    head: Schedule
+    maps: Schedule
+    n_projected: int
+    n_pairs: int
+
+
+_SMOKE = Schedule(epochs=1, lr=4e-3, warmup=20)
+_PAPER = Schedule(epochs=100, lr=1e-3, warmup=0, decay="constant")
+
+PROFILES = {
+    "smoke": Profile(
+        "smoke", n_train=2000, n_test=500,
+        flips=_SMOKE, base=_SMOKE, cvae=_SMOKE, vae=_SMOKE, joint=_SMOKE,
+        head=Schedule(epochs=0.5, batch=128, lr=6e-3, warmup=10),
+        maps=Schedule(epochs=5, lr=3e-3, warmup=10), n_projected=200, n_pairs=2,
+    ),
+    "quick": Profile(
+        "quick", n_train=None, n_test=None,
+        flips=Schedule(epochs=5), base=Schedule(epochs=1.5), cvae=Schedule(epochs=2),
+        vae=Schedule(epochs=4), joint=Schedule(epochs=1.5),
+        head=Schedule(epochs=0.75, batch=128, lr=6e-3, warmup=200),
+        maps=Schedule(epochs=60, batch=512, lr=3e-3, warmup=200), n_projected=2000, n_pairs=4,
+    ),
+    "paper": Profile(
+        "paper", n_train=None, n_test=None,
+        flips=_PAPER, base=_PAPER, cvae=_PAPER, vae=_PAPER, joint=_PAPER, head=_PAPER,
+        maps=Schedule(epochs=60, lr=1e-3, warmup=0, decay="constant"), n_projected=2000, n_pairs=7,
+    ),
+}  # fmt: skip
+
+
+def resolve(profile: str | None = None) -> Profile:
+    """The profile of that name; None: of the environment's LAVAE_PROFILE, else quick.
+
+    Raises InvalidInputError for an unknown name.
+    """
+    name = profile or os.environ.get("LAVAE_PROFILE") or "quick"
+    require_known("profile", name, PROFILES)
+    return PROFILES[name]

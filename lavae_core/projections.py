@@ -1,0 +1,57 @@
+"""Projections of the latent space into the plane (Figures 5 and 10, Appendix G)."""
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA, FastICA
+from sklearn.manifold import TSNE
+from torch import Tensor
+
+from lavae_core.augmentations import VARIANTS
+from lavae_core.errors import require_known
+from lavae_core.experiments import encode
+from lavae_core.models import LAVAE
+
+METHODS = ("PCA", "ICA", "t-SNE")
+
+
+def variant_latents(model: LAVAE, images: Tensor, count: int) -> tuple[np.ndarray, list[str]]:
+    """Posterior means (4 n, 16) of the variants (4, N, 28, 28) of the first n = count // 4 images,
+    and the variant of each row."""
+    few = images[:, : count // len(VARIANTS)]
+    mu, _ = encode(model, few.flatten(0, 1))
+    return mu.cpu().numpy(), [variant for variant in VARIANTS for _ in range(few.shape[1])]
+
+
+def fit_ica(latents: np.ndarray, seed: int) -> FastICA:
+    """Independent Component Analysis with two components, fitted to latents (M, 16)."""
+    model = FastICA(2, whiten="unit-variance", random_state=seed, max_iter=2000, tol=1e-3)
+    return model.fit(latents)
+
+
+def project(latents: np.ndarray, method: str, seed: int) -> np.ndarray:
+    """Latents (M, 16) in the plane (M, 2) by "PCA", "ICA" or "t-SNE" (seeded)."""
+    require_known("projection", method, METHODS)
+    if method == "PCA":
+        return PCA(2, random_state=seed).fit_transform(latents)
+    if method == "ICA":
+        return fit_ica(latents, seed).transform(latents)
+    return TSNE(2, init="pca", random_state=seed, n_jobs=2).fit_transform(latents)
+
+
+def bounding_box(latents: Tensor, coverage: float) -> tuple[Tensor, Tensor]:
+    """Lower and upper corner (16,) of the box that holds the middle `coverage` (0 to 1) of the
+    latents (N, 16) in each dimension (Section V-A, Appendix D)."""
+    tail = (1 - coverage) / 2
+    return torch.quantile(latents, tail, dim=0), torch.quantile(latents, 1 - tail, dim=0)
+
+
+def sample_box(low: Tensor, high: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Uniform samples (count, 16) in a box."""
+    uniform = torch.rand(count, len(low), generator=generator).to(low)
+    return low + uniform * (high - low)
+
+
+def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:
+    """Latents (steps, 16) at regular intervals from start (16,) to end (16,), both included."""
+    weights = torch.linspace(0, 1, steps).to(start)[:, None]
+    return torch.lerp(start, end, weights)

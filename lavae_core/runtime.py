@@ -1,0 +1,65 @@
+"""How numbers are computed: device, precision, threads and deterministic algorithms."""
+
+import contextlib
+import os
+from dataclasses import dataclass
+
+import torch
+
+from lavae_core.errors import InvalidInputError
+
+# The thread count changes the order of sums and so the last bits of a result. Two, the size of the
+# smallest laptop that the project promises to run on, is used everywhere, so results agree.
+THREADS = 2
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and how to compute; part of the key of everything that is trained.
+
+    device: "cpu", "cuda" or "cuda:N". precision: "fp32", or "bf16" for autocast.
+    """
+
+    device: str
+    precision: str
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """Context in which matrix products run in the runtime's precision."""
+        kind = torch.device(self.device).type
+        return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def start(device: str = "cpu", precision: str | None = None) -> Runtime:
+    """Switch on deterministic algorithms, fix the threads and choose the precision for `device`.
+
+    Raises InvalidInputError for a device that is unknown or not there, or an unknown precision.
+    """
+    _require_device(device)
+    if precision not in (None, "fp32", "bf16"):
+        raise InvalidInputError(f"unknown precision {precision!r}; allowed: fp32, bf16")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only so
+    torch.use_deterministic_algorithms(True)
+    # Nothing here reads memory that was not written, so filling it first is only a cost.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.set_num_threads(THREADS)
+    return Runtime(device, precision or native_precision(device))
+
+
+def native_precision(device: str) -> str:
+    """Name of the precision that is fast on `device`: bf16 only where the hardware multiplies it."""
+    if torch.device(device).type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    found = torch.cpu.get_capabilities()
+    return "bf16" if found.get("avx512_bf16") or found.get("amx_bf16") else "fp32"
+
+
+def _require_device(device: str) -> None:
+    try:
+        kind = torch.device(device)
+    except RuntimeError:
+        kind = None
+    if kind is None or kind.type not in ("cpu", "cuda"):
+        raise InvalidInputError(f"unknown device {device!r}; allowed: cpu, cuda, cuda:N")
+    if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise InvalidInputError(f"device {device!r} is not there ({found} CUDA devices); use cpu")

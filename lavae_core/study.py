@@ -1,0 +1,210 @@
+"""What a notebook holds in its hand: the models of one profile and seed, the test images, and the
+way its pictures, tables and verdicts reach the figures folder."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from lavae_core import augmentations, data, paths, profiles, runtime
+from lavae_core.augmentations import Pair
+from lavae_core.errors import InvalidInputError, LavaeError, StoreError, require_known
+from lavae_core.experiments import (
+    Conditional,
+    Head,
+    Joint,
+    Latents,
+    Maps,
+    NonLinear,
+    Setting,
+    Stage1,
+    load_or_train,
+)  # fmt: skip
+from lavae_core.latent_maps import NonLinearMaps
+from lavae_core.models import CVAE, LAVAE
+from lavae_core.paper import FLIPS, PAIRS, VERDICTS
+
+VERDICT_COLUMNS = ["item", "claim", "published", "here", "verdict", "notebook"]
+
+
+class Study:
+    """profile: "smoke", "quick" or "paper". seed: a whole number from 0. device: "cpu", "cuda".
+
+    None means the environment's LAVAE_PROFILE, LAVAE_SEED or LAVAE_DEVICE (run_all.sh sets them),
+    else quick, 0 and cpu. Raises InvalidInputError for a value that is not allowed.
+    """
+
+    def __init__(
+        self, profile: str | None = None, seed: int | None = None, device: str | None = None
+    ):
+        _one_line_errors()
+        self.profile = profiles.resolve(profile)
+        device = device or os.environ.get("LAVAE_DEVICE") or "cpu"
+        self.setting = Setting(_seed(seed), runtime.start(device), self.profile.n_train)
+
+    # -- models: loaded, or trained first ------------------------------------------------------
+
+    def stage1(self, pair: str | None) -> Stage1:
+        """The stage-1 experiment of a pair (None: a plain VAE); not yet trained."""
+        if pair is None:
+            return Stage1(self.setting, None, self.profile.vae)
+        name = str(Pair.parse(pair))
+        schedule = self.profile.flips if name == FLIPS else self.profile.base
+        return Stage1(self.setting, name, schedule)
+
+    def lavae(self, pair: str, solver: str = "exact", lambda_inv: float = 1.0) -> LAVAE:
+        """LAVAE of a pair with its latent maps (stages 1 and 2)."""
+        schedule = self.profile.maps if solver == "sgd" else None
+        return load_or_train(Maps(self.stage1(pair), solver, float(lambda_inv), schedule))
+
+    def transfer(self, trained: str, evaluated: str) -> LAVAE:
+        """LAVAE of `trained` with a further head, named `evaluated`, for that pair (stage 3)."""
+        target = str(Pair.parse(evaluated))
+        return load_or_train(Head(Maps(self.stage1(trained)), target, self.profile.head))
+
+    def vae(self) -> LAVAE:
+        """A plain VAE: the same networks, trained on the originals alone."""
+        return load_or_train(self.stage1(None))
+
+    def cvae(self, pair: str, how: str) -> CVAE:
+        """A CVAE of a pair; how: "conditional" or "lavae" (Section V-C)."""
+        name = str(Pair.parse(pair))
+        return load_or_train(Conditional(self.setting, name, how, self.profile.cvae))
+
+    def joint(self, pair: str) -> LAVAE:
+        """LAVAE of a pair with stages 1 and 2 trained at once."""
+        return load_or_train(Joint(self.setting, str(Pair.parse(pair)), self.profile.joint))
+
+    def nonlinear(self, pair: str) -> NonLinearMaps:
+        """Non-linear latent maps on the stage 1 of a pair."""
+        return load_or_train(NonLinear(self.stage1(pair), self.profile.maps))
+
+    def latents(self, pair: str) -> tuple[Tensor, Tensor]:
+        """mu and log-variance (3, N, 16) of the training originals, first and second variants."""
+        return load_or_train(Latents(self.stage1(pair)))
+
+    # -- data ----------------------------------------------------------------------------------
+
+    def test_set(self) -> data.ImageSet:
+        """The test images of this profile, uint8 (N, 28, 28), and their labels (N,)."""
+        return data.load("test", dataset=self.setting.dataset, limit=self.profile.n_test)
+
+    def variants(self, pair: str) -> Tensor:
+        """uint8 (4, N, 28, 28) on the device: original, first, second, composed test images."""
+        found = augmentations.variants(
+            self.test_set().images, Pair.parse(pair), split="test", seed=self.setting.seed
+        )
+        return found.to(self.setting.runtime.device)
+
+    def commuting_share(self, pair: str) -> float:
+        """Share of the test images for which A2(A1(x)) and A1(A2(x)) are the same image."""
+        parsed = Pair.parse(pair)
+        swapped = self.variants(f"{parsed.second},{parsed.first}")
+        return (self.variants(pair)[3] == swapped[3]).all(-1).all(-1).float().mean().item()
+
+    def heatmap_pairs(self, count: int | None = None) -> list[str]:
+        """The first `count` of the paper's pairs; None: as many as the profile says."""
+        number = self.profile.n_pairs if count is None else count
+        require_known("number of pairs", number, range(2, len(PAIRS) + 1))
+        return PAIRS[:number]
+
+    def examples(self, digits: list[int], skip: int = 0) -> list[int]:
+        """Indices of test images that show these digits; skip: how many of each to pass over."""
+        labels = self.test_set().labels
+        chosen: list[int] = []
+        for digit in digits:
+            require_known("digit", digit, range(10))
+            places = (labels == digit).nonzero().flatten().tolist()
+            rank = skip + digits[: len(chosen)].count(digit)
+            if rank >= len(places):
+                raise InvalidInputError(f"only {len(places)} test images show a {digit}")
+            chosen.append(places[rank])
+        return chosen
+
+    # -- results -------------------------------------------------------------------------------
+
+    def save_figure(self, figure: Figure, name: str) -> None:
+        """Write name.png and name.pdf, the same bytes for the same picture."""
+        folder = self._folder()
+        try:
+            figure.savefig(folder / f"{name}.png", metadata={"Software": None})
+            figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+        except OSError as error:
+            raise StoreError(
+                f"cannot write {name} to the figures folder: {error.strerror}"
+            ) from error
+
+    def save_table(self, table: pd.DataFrame, name: str) -> None:
+        """Write name.csv, numbers with four decimals."""
+        try:
+            table.to_csv(self._folder() / f"{name}.csv", float_format="%.4f")
+        except OSError as error:
+            raise StoreError(
+                f"cannot write {name} to the figures folder: {error.strerror}"
+            ) from error
+
+    def verdict(self, item: str, claim: str, published: str, here: str, verdict: str) -> None:
+        """Print one comparison with the paper and keep it in paper_vs_here.csv.
+
+        verdict: "agrees", "agrees in part", "does not agree" or "cannot be tested". A row of the
+        same item and claim is replaced.
+        """
+        require_known("verdict", verdict, VERDICTS)
+        row = {"item": item, "claim": claim, "published": published, "here": here,
+               "verdict": verdict, "notebook": _notebook(item)}  # fmt: skip
+        path = self._folder() / "paper_vs_here.csv"
+        try:
+            with FileLock(f"{paths.home() / path.name}.lock"):
+                table = pd.DataFrame(columns=VERDICT_COLUMNS)
+                if path.is_file():  # as text: "69.10" stays "69.10", and "n/a" stays "n/a"
+                    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+                table = table[(table["item"] != item) | (table["claim"] != claim)]
+                rows = [*table.to_dict("records"), row]
+                table = pd.DataFrame(rows, columns=VERDICT_COLUMNS)
+                table = table.sort_values(["notebook", "item", "claim"])
+                table.to_csv(path, index=False)
+        except OSError as error:
+            raise StoreError(f"cannot write {path.name}: {error.strerror}") from error
+        print(f"{item}: {claim}\n  published: {published}\n  here:      {here}\n  -> {verdict}")
+
+    def _folder(self) -> Path:
+        folder = paths.figures_dir(self.profile.name)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot make the figures folder: {error.strerror}") from error
+        return folder
+
+
+def _notebook(item: str) -> str:
+    """Name of the notebook that makes an item such as "Figure 7" or "Appendix D"."""
+    slug = re.sub(r"(?<=_)(\d)$", r"0\1", item.lower().replace(" ", "_").replace("-", "_"))
+    found = sorted((paths.CHECKOUT / "notebooks").glob(f"[0-9][0-9]_{slug}*.ipynb"))
+    if not found:
+        raise InvalidInputError(f"no notebook makes {item!r}")
+    return found[0].stem
+
+
+def _seed(seed: int | None) -> int:
+    given = (os.environ.get("LAVAE_SEED") or "0") if seed is None else seed
+    if isinstance(given, bool) or not re.fullmatch(r"\d+", str(given)):
+        raise InvalidInputError(f"seed must be a whole number from 0, got {given!r}")
+    return int(given)
+
+
+def _one_line_errors() -> None:
+    """In a notebook, show an error of this package as its one line, not as a traceback."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None:
+        shell.set_custom_exc((LavaeError,), _show_line)
+
+
+def _show_line(shell, kind, error, traceback, tb_offset=None) -> list[str]:
+    lines = [f"{kind.__name__}: {error}"]
+    shell._showtraceback(kind, error, lines)
+    return lines

@@ -1,0 +1,178 @@
+"""What is trained: for each kind of training, the parameters, the samples and the loss of a batch.
+
+A task knows nothing of optimizers and schedules; the one loop in training.py trains any of them.
+Every loss is summed over the batch.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lavae_core import losses
+from lavae_core.latent_maps import LatentMaps, NonLinearMaps, order_penalty
+from lavae_core.models import CVAE, LAVAE, Decoder
+
+
+class Task(Protocol):
+    """`module` holds the parameters to train; `size` is the number of samples of an epoch, each of
+    `width` images (an original with its variants counts them all)."""
+
+    module: nn.Module
+    size: int
+    width: int
+
+    def losses(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """The losses by name of the samples at `index` (B,); their sum is minimised."""
+        ...
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 images (N, 28, 28) to floats (N, 1, 28, 28) in [0, 1]."""
+    return images.unsqueeze(1).float().div_(255)
+
+
+def _noise(mu: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(mu.shape, generator=generator, device=mu.device)
+
+
+def _elbo(logits: Tensor, target: Tensor, mu: Tensor, logvar: Tensor, weights) -> dict[str, Tensor]:
+    lambda_recon, lambda_kl = weights
+    return {
+        "reconstruction": lambda_recon * losses.reconstruction(logits, target),
+        "kl": lambda_kl * losses.kl_divergence(mu, logvar),
+    }
+
+
+class Stage1:
+    """Encoder and decoder on the union of all variants (Section IV-B, stage 1, Equation 5).
+
+    images: uint8 (V, N, 28, 28), one row a variant; a single row makes a plain VAE.
+    weights: (lambda_recon, lambda_kl).
+    """
+
+    def __init__(self, model: LAVAE, images: Tensor, weights: tuple[float, float] = (1.0, 1.0)):
+        self.module, self._weights = model, weights
+        self._images = images.flatten(0, 1)
+        self.size, self.width = len(self._images), 1
+        model.maps.requires_grad_(False)
+
+    def losses(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        x = to_float(self._images[index])
+        mu, logvar = self.module.encode(x)
+        z = losses.reparameterise(mu, logvar, _noise(mu, generator))
+        return _elbo(self.module.decode(z), x, mu, logvar, self._weights)
+
+
+class Joint:
+    """Stages 1 and 2 at once (Section IV-B: "degraded final performance"): the sum of both losses.
+
+    A sample is an original with its variants, so that the maps see matching latents. The map error
+    is a sum over latent dimensions, on the scale of the other terms.
+    """
+
+    def __init__(self, model: LAVAE, images: Tensor, orders: tuple[int | None, ...]):
+        self.module, self._images, self._orders = model, images, orders
+        self.size, self.width = images.shape[1], len(images)
+
+    def losses(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        x = to_float(self._images[:, index].flatten(0, 1))
+        mu, logvar = self.module.encode(x)
+        z = losses.reparameterise(mu, logvar, _noise(mu, generator))
+        by_variant = z.unflatten(0, (len(self._images), -1))  # (V, B, d)
+        terms = _elbo(self.module.decode(z), x, mu, logvar, (1.0, 1.0))
+        terms["maps"] = losses.map_error(
+            by_variant[0] @ self.module.maps.matrices, by_variant[1:3]
+        ) + len(index) * order_penalty(self.module.maps.matrices, self._orders)
+        return terms
+
+
+class Stage2:
+    """Latent maps by gradient descent on cached latents (Section IV-B, stage 2, Equation 6).
+
+    mu, logvar: (1 + M, N, d) of the originals and M variants. The loss is the mean squared error
+    of reparameterised samples + lambda_inv * order penalty, times the batch size.
+    """
+
+    def __init__(
+        self,
+        maps: LatentMaps | NonLinearMaps,
+        mu: Tensor,
+        logvar: Tensor,
+        orders: tuple[int | None, ...] = (),
+        lambda_inv: float = 1.0,
+    ):
+        self.module, self._mu, self._logvar = maps.requires_grad_(True), mu, logvar
+        self._orders, self._lambda_inv = orders, lambda_inv
+        self.size, self.width = mu.shape[1], 1
+
+    def losses(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        mu, logvar = self._mu[:, index], self._logvar[:, index]
+        z = losses.reparameterise(mu, logvar, _noise(mu, generator))
+        dims = z.shape[-1]
+        terms = {
+            name: losses.map_error(self.module(z[0], name), target) / dims
+            for name, target in zip(self.module.names, z[1:], strict=True)
+        }
+        if isinstance(self.module, LatentMaps):
+            penalty = order_penalty(self.module.matrices, self._orders)
+            terms["order"] = len(index) * self._lambda_inv * penalty
+        return terms
+
+
+class Stage3:
+    """A transfer head on cached, mapped latents (Section IV-B, stage 3, Equation 7).
+
+    latents: (V, N, d), posterior means of the originals under the words of the variants; images:
+    uint8 (V, N, 28, 28), the variants of the new pair.
+    """
+
+    def __init__(self, decoder: Decoder, latents: Tensor, images: Tensor):
+        self.module = decoder
+        self._latents, self._images = latents.flatten(0, 1), images.flatten(0, 1)
+        self.size, self.width = len(self._images), 1
+
+    def losses(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        logits = self.module(self._latents[index])
+        target = to_float(self._images[index])
+        return {"reconstruction": losses.reconstruction(logits, target)}
+
+
+class ConditionalCVAE:
+    """CVAE trained conditionally (Section V-C): encode and decode a variant with its one-hot."""
+
+    def __init__(self, model: CVAE, images: Tensor):
+        self.module = model
+        self._images, self._per_variant = images.flatten(0, 1), images.shape[1]
+        self._conditions = torch.eye(len(images), device=images.device)
+        self.size, self.width = len(self._images), 1
+
+    def losses(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        x = to_float(self._images[index])
+        condition = self._conditions[index // self._per_variant]
+        mu, logvar = self.module.encode(x, condition)
+        z = losses.reparameterise(mu, logvar, _noise(mu, generator))
+        return _elbo(self.module.decode(z, condition), x, mu, logvar, (1.0, 1.0))
+
+
+class LavaeLikeCVAE:
+    """CVAE trained as LAVAE is used (Section V-C): encode the original, decode into a variant.
+
+    The composed variant is never trained: `images` holds original, first and second, and the
+    conditions are one-hots of length three; the composition is asked for with first + second.
+    A sample is an original, encoded once and decoded into its three variants.
+    """
+
+    def __init__(self, model: CVAE, images: Tensor):
+        self.module, self._images = model, images  # (3, N, 28, 28)
+        self._conditions = torch.eye(len(images), device=images.device)
+        self.size, self.width = images.shape[1], len(images)
+
+    def losses(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        x = to_float(self._images[:, index].flatten(0, 1))  # (3 B, 1, 28, 28)
+        conditions = self._conditions.repeat_interleave(len(index), dim=0)
+        originals = slice(0, len(index))
+        mu, logvar = self.module.encode(x[originals], conditions[originals])
+        mu, logvar = mu.repeat(self.width, 1), logvar.repeat(self.width, 1)
+        z = losses.reparameterise(mu, logvar, _noise(mu, generator))
+        return _elbo(self.module.decode(z, conditions), x, mu, logvar, (1.0, 1.0))

@@ -1,0 +1,177 @@
+"""The one training loop: any task, AdaBelief, resumable to the bit.
+
+Everything random in step t is drawn from streams of (seed, t), so that a state is the parameters,
+the optimizer's two moments and t, and a run that was killed continues as if it had not been.
+"""
+
+import contextlib
+import io
+import json
+import math
+from pathlib import Path
+
+import torch
+from adabelief_pytorch import AdaBelief
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lavae_core import seeding
+from lavae_core.errors import TrainingError
+from lavae_core.profiles import Schedule
+from lavae_core.progress import Progress
+from lavae_core.runtime import Runtime
+from lavae_core.tasks import Task
+
+CHECKPOINT_STEPS = 500
+LOG_STEPS = 50
+
+
+def learning_rate(schedule: Schedule, step: int, total: int) -> float:
+    """Learning rate of a step (0, ..., total - 1): linear warm-up, then cosine to 0 or constant."""
+    warm = min(1.0, (step + 1) / schedule.warmup) if schedule.warmup else 1.0
+    if schedule.decay == "constant":
+        return schedule.lr * warm
+    return schedule.lr * warm * 0.5 * (1 + math.cos(math.pi * step / total))
+
+
+def samples_per_step(task: Task, schedule: Schedule) -> int:
+    """Samples whose images fill a batch of the schedule, at least one and at most an epoch."""
+    return max(1, min(schedule.batch // task.width, task.size))
+
+
+def total_steps(task: Task, schedule: Schedule) -> int:
+    """Steps of a whole run: epochs times full batches of an epoch, at least one."""
+    return max(1, round(schedule.epochs * (task.size // samples_per_step(task, schedule))))
+
+
+class _FlatAdaBelief:
+    """AdaBelief on one flat vector that all parameters are views of: ten operations a step instead
+    of ten for each parameter, with the same arithmetic."""
+
+    def __init__(self, module: nn.Module):
+        self._parameters = [p for p in module.parameters() if p.requires_grad]
+        self.flat = torch.cat([p.detach().flatten() for p in self._parameters])
+        self.flat.grad = torch.zeros_like(self.flat)
+        offset = 0
+        for parameter in self._parameters:
+            end = offset + parameter.numel()
+            parameter.data = self.flat[offset:end].view(parameter.shape)
+            parameter.grad = self.flat.grad[offset:end].view(parameter.shape)
+            offset = end
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints advice on construction
+            self.optimizer = AdaBelief(
+                [self.flat], lr=1.0, eps=1e-16, betas=(0.9, 0.999), weight_decouple=False,
+                rectify=False, print_change_log=False,
+            )  # fmt: skip
+            self.optimizer.reset()
+
+    def step(self, lr: float) -> None:
+        self.optimizer.param_groups[0]["lr"] = lr
+        self.optimizer.step()
+        self.flat.grad.zero_()
+
+    def release(self) -> None:
+        """Give every parameter memory of its own again, as safetensors asks."""
+        for parameter in self._parameters:
+            parameter.data, parameter.grad = parameter.data.clone(), None
+
+    def state(self) -> dict[str, Tensor]:
+        moments = self.optimizer.state[self.flat]
+        return {
+            "parameters": self.flat,
+            "exp_avg": moments["exp_avg"],
+            "exp_avg_var": moments["exp_avg_var"],
+        }
+
+    def restore(self, state: dict[str, Tensor], step: int) -> None:
+        # All are looked up before any is copied: a state that does not fit changes nothing.
+        saved = {name: state[name].view_as(tensor) for name, tensor in self.state().items()}
+        for name, tensor in self.state().items():
+            tensor.copy_(saved[name])
+        self.optimizer.state[self.flat]["step"] = step
+
+
+def train(
+    task: Task, schedule: Schedule, *, seed: int, runtime: Runtime, checkpoint: Path, label: str
+) -> list[dict[str, float]]:
+    """Train `task.module` in place; return the loss curve.
+
+    The curve is a row for every 50 steps: step, and each loss as a mean over those images.
+    `checkpoint` is a file that the run continues from when it exists, and is removed at the end.
+    Raises TrainingError for a loss that is not finite, naming the step; the last state is kept.
+    """
+    total, batch = total_steps(task, schedule), samples_per_step(task, schedule)
+    optimizer = _FlatAdaBelief(task.module)
+    step, curve = _resume(checkpoint, optimizer)
+    progress = Progress(label, total, done=step)
+    order = _Order(task.size, batch, seed, runtime.device)
+    noise = torch.Generator(device=runtime.device)
+    window: dict[str, float] = {}
+    while step < total:
+        with runtime.autocast():
+            terms = task.losses(
+                order.batch(step), noise.manual_seed(seeding.stream(seed, "noise", step))
+            )
+            loss = sum(terms.values())
+        values = {name: value.item() / (batch * task.width) for name, value in terms.items()}
+        if not math.isfinite(sum(values.values())):
+            raise TrainingError(
+                f"{label}: the loss is not finite at step {step + 1} of {total}; "
+                f"the last good state is kept; lower the learning rate ({schedule.lr:g})"
+            )
+        loss.backward()
+        optimizer.step(learning_rate(schedule, step, total))
+        step += 1
+        for name, value in values.items():
+            window[name] = window.get(name, 0.0) + value
+        if step % LOG_STEPS == 0 or step == total:
+            count = step % LOG_STEPS or LOG_STEPS
+            row = {name: value / count for name, value in window.items()}
+            curve.append({"step": step, **row})
+            progress.update(count, row)
+            window = {}
+        if step % CHECKPOINT_STEPS == 0 and step < total:
+            _save(checkpoint, optimizer, step, curve)
+    progress.close()
+    optimizer.release()
+    checkpoint.unlink(missing_ok=True)
+    return curve
+
+
+class _Order:
+    """The samples of each step: every epoch a fresh permutation, drawn from (seed, epoch)."""
+
+    def __init__(self, size: int, batch: int, seed: int, device: str):
+        self._size, self._batch, self._seed, self._device = size, batch, seed, device
+        self._epoch, self._permutation = -1, torch.empty(0)
+
+    def batch(self, step: int) -> Tensor:
+        epoch, position = divmod(step, self._size // self._batch)
+        if epoch != self._epoch:
+            source = seeding.generator("cpu", self._seed, "order", epoch)
+            self._permutation = torch.randperm(self._size, generator=source).to(self._device)
+            self._epoch = epoch
+        return self._permutation[position * self._batch : (position + 1) * self._batch]
+
+
+def _save(path: Path, optimizer: _FlatAdaBelief, step: int, curve: list) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file(optimizer.state(), partial, {"step": str(step), "curve": json.dumps(curve)})
+    partial.replace(path)
+
+
+def _resume(path: Path, optimizer: _FlatAdaBelief) -> tuple[int, list]:
+    """Step and curve to go on from; a file that cannot be used is as good as none."""
+    if not path.is_file():
+        return 0, []
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+        step, curve = int(metadata["step"]), json.loads(metadata["curve"])
+        optimizer.restore(load_file(path), step)
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
+        path.unlink()
+        return 0, []
+    return step, curve

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Prepares a Python environment once, then runs the companion; options: ./run_all.sh --help
+set -euo pipefail
+# Of a user's shell: with Agg the notebooks lose their pictures, and packages from elsewhere go first.
+unset MPLBACKEND PYTHONPATH PYTHONHOME
+
+here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+venv=$here/.venv
+stamp=$venv/lavae-stamp
+log=$here/.lavae/setup.log
+probe=$here/lavae_core/companion/environment.py
+
+fail() {
+  echo "error: $*" >&2
+  exit 1
+}
+
+# ready PREFIX [STAMP]: the environment there can run the companion of this checkout.
+ready() {
+  [ -x "$1/bin/python" ] &&
+    "$1/bin/python" -P "$probe" "${@:2}" 2>/dev/null
+}
+
+# Sets python. One may be on the PATH and yet not run (pyenv's shims), so each is run.
+find_python() {
+  for python in python3 python3.13 python3.12 python3.11; do
+    "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+      2>/dev/null && return
+  done
+  fail "found no Python 3.11 to 3.13; on Debian and Ubuntu: apt-get install python3 python3-venv"
+}
+
+make_venv() {
+  find_python
+  "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    fail "this Python has no venv; on Debian and Ubuntu: apt-get install python3 python3-venv"
+  rm -rf "$venv"
+  "$python" -m venv "$venv" >"$log" 2>&1 || fail "cannot make .venv; see ${log#"$PWD"/}"
+}
+
+install() {
+  echo "installing the packages into .venv, once (on Linux some GB, most of it torch) ..." >&2
+  rm -f "$stamp" # so that what a killed installation leaves is made anew
+  (cd "$here" && "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off \
+    -c requirements.lock -e '.[test]' 2>&1) | tee "$log" >&2 ||
+    fail "pip could not install the packages; see ${log#"$PWD"/}"
+  ready "$venv" || fail "the new .venv does not work; see ${log#"$PWD"/}"
+  "$venv/bin/python" -P "$probe" --stamp "$stamp"
+}
+
+# Sets environment: the active one if it has this checkout's package, else .venv.
+find_environment() {
+  for environment in "${VIRTUAL_ENV:-}" "${CONDA_PREFIX:-}"; do
+    if [ "$environment" != "$venv" ] && ready "$environment"; then return; fi
+  done
+  environment=$venv
+  if ready "$venv" "$stamp"; then return; fi
+  mkdir -p "$(dirname "$log")" 2>/dev/null || fail "cannot write to the folder $here"
+  # After a change of the lock the environment is brought up to date; any other is made anew.
+  { [ -f "$stamp" ] && ready "$venv"; } || make_venv
+  install
+}
+
+find_environment
+exec "$environment/bin/python" -P -m lavae_core.companion "$@"
