@@ -27,6 +27,8 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 T = TypeVar("T")
 
+_inner_seconds: list[float] = []  # of the artifacts being made now: what inner ones took
+
 
 def key_of(spec: dict[str, Any]) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of the canonical JSON of `spec`."""
@@ -49,6 +51,7 @@ def get_or_make(
     """
     root = paths.artifacts_dir()
     target = root / f"{kind}-{key_of(spec)}"
+    _note_use(target.name)
     found = _load_whole(target, spec, load)
     if found is not None:
         return found
@@ -69,9 +72,17 @@ def get_or_make(
     return found
 
 
-def manifest(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
-    """The manifest of an artifact that exists: spec, told (curve, minutes), files."""
-    return json.loads((paths.artifacts_dir() / f"{kind}-{key_of(spec)}" / MANIFEST).read_text())
+def minutes(name: str) -> float:
+    """What an artifact of the store, by the name of its folder, took to make, without inner ones."""
+    return json.loads((paths.artifacts_dir() / name / MANIFEST).read_text())["told"]["minutes"]
+
+
+def _note_use(name: str) -> None:
+    """Tell run_all.sh, if it asks, which artifacts a notebook stands on."""
+    log = os.environ.get("LAVAE_USED_FILE")
+    if log:
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(f"{name}\n")
 
 
 def _make(target: Path, spec: dict[str, Any], make) -> None:
@@ -79,17 +90,22 @@ def _make(target: Path, spec: dict[str, Any], make) -> None:
     for stale in target.parent.glob(f"{target.name}.partial-*"):
         shutil.rmtree(stale, ignore_errors=True)
     started = time.monotonic()
+    _inner_seconds.append(0.0)
     folder = Path(tempfile.mkdtemp(prefix=f"{target.name}.partial-", dir=target.parent))
     try:
         checkpoint = target.parent / "checkpoints" / f"{target.name}.safetensors"
         told = make(folder, checkpoint)
         files = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
-        told["minutes"] = round((time.monotonic() - started) / 60, 3)
+        seconds = time.monotonic() - started
+        told["minutes"] = round((seconds - _inner_seconds[-1]) / 60, 3)
         content = {"format": FORMAT, "spec": spec, "files": files, "told": told}
         (folder / MANIFEST).write_text(json.dumps(content, indent=1, sort_keys=True))
         os.replace(folder, target)
     finally:
+        _inner_seconds.pop()
         shutil.rmtree(folder, ignore_errors=True)
+    if _inner_seconds:
+        _inner_seconds[-1] += seconds
 
 
 def _load_whole(

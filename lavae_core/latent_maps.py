@@ -94,7 +94,7 @@ class NonLinearMaps(nn.Module):
 
 def _inverse(matrix: Tensor, name: str) -> Tensor:
     # A condition number beyond fp32's resolution leaves no correct digit in the inverse.
-    if not torch.linalg.cond(matrix.double()) < 1e7:
+    if not matrix.isfinite().all() or not torch.linalg.cond(matrix.double()) < 1e7:
         raise InvalidInputError(f"latent map {name} is singular: it has no inverse")
     return torch.linalg.inv(matrix.double()).to(matrix)
 

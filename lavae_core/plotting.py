@@ -24,7 +24,7 @@ VARIANT_COLOURS = {
     "second": "#009E73",
     "composed": "#CC79A7",
 }
-OTHER_COLOURS = ["#D55E00", "#56B4E9", "#000000", "#F0E442"]
+OTHER_COLOURS = ["#D55E00", "#56B4E9", "#000000", "#999999"]  # models, samples, words
 MARKERS = {"original": "o", "first": "^", "second": "s", "composed": "D"}
 PAGE_WIDTH = 7.0  # inches
 
@@ -66,14 +66,14 @@ def digit_rows(
     for axis, text in zip(axes[0], column_titles or [], strict=False):
         axis.set_title(text, fontsize=8)
     figure.suptitle(title, fontsize=10)
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.01, wspace=0, hspace=0.02)
     return figure
 
 
 def show_digit(axis: plt.Axes, image: Tensor) -> None:
     """One image in an axis, without ticks; black is 0 and white is 1."""
     pixels = image.cpu().float() / (255 if image.dtype == torch.uint8 else 1)
-    axis.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axis.imshow(pixels.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axis.set(xticks=[], yticks=[])
     for spine in axis.spines.values():
         spine.set(visible=True, linewidth=0.4, color="0.7")
@@ -184,8 +184,8 @@ def bars(table: pd.DataFrame, title: str, ylabel: str) -> Figure:
     """Grouped bars: a group for each column of `table`, a bar for each of its rows."""
     figure, axis = plt.subplots(figsize=(PAGE_WIDTH, 3.1))
     long = table.rename_axis("row").reset_index().melt("row", var_name="column")
-    palette = [*VARIANT_COLOURS.values(), *OTHER_COLOURS][: len(table)]
-    sns.barplot(long, x="column", y="value", hue="row", ax=axis, palette=palette)
+    palette = OTHER_COLOURS[: len(table)]
+    sns.barplot(long, x="column", y="value", hue="row", ax=axis, palette=palette, saturation=1)
     for container in axis.containers:
         axis.bar_label(container, fmt="%.0f", fontsize=7, padding=1)
     axis.set(xlabel="", ylabel=ylabel, title=title)
@@ -198,8 +198,7 @@ def quartile_curve(
 ) -> Figure:
     """Mean and quartiles over images of curves (steps, N)."""
     figure, axis = plt.subplots(figsize=(PAGE_WIDTH * 0.9, 3.2))
-    palette = [*VARIANT_COLOURS.values(), *OTHER_COLOURS]
-    for (label, values), colour in zip(curves.items(), palette, strict=False):
+    for (label, values), colour in zip(curves.items(), OTHER_COLOURS, strict=False):
         steps = np.arange(1, len(values) + 1)
         low, middle, high = np.quantile(values, [0.25, 0.5, 0.75], axis=1)
         axis.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
@@ -236,12 +235,23 @@ def architecture(columns: Mapping[str, Sequence[tuple[str, str]]], title: str) -
 
 
 def layers(module: nn.Module) -> list[tuple[str, str]]:
-    """(name and kind, shape and parameter count) of each layer that holds parameters."""
+    """(name and kind, shape and parameter count) of each layer that holds parameters.
+
+    Linear layers of one shape that follow each other read the same input (to_mu and to_logvar), so
+    they stand side by side in one box.
+    """
     found: list[tuple[str, str]] = []
     for name, layer in module.named_modules():
         own = sum(p.numel() for p in layer.parameters(recurse=False))
         if own:
-            found.append((f"{name}: {layer._get_name()}", f"{_shape(layer)}\n{own:,} parameters"))
+            detail = f"{_shape(layer)}\n{own:,} parameters"
+            label = f"{name}: {layer._get_name()}".removeprefix(": ")
+            if found and found[-1][1] == detail:
+                label, detail = (
+                    f"{found.pop()[0]}\n{label}",
+                    f"{_shape(layer)}\n{own:,} parameters each",
+                )
+            found.append((label, detail))
     return found
 
 

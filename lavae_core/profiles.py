@@ -41,7 +41,7 @@ class Profile:
     n_pairs: int
 
 
-_SMOKE = Schedule(epochs=1, lr=4e-3, warmup=20)
+_SMOKE = Schedule(epochs=0.5, lr=4e-3, warmup=10)
 _PAPER = Schedule(epochs=100, lr=1e-3, warmup=0, decay="constant")
 
 PROFILES = {

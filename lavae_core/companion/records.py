@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import time
 from pathlib import Path
 
+from lavae_core import artifacts
 from lavae_core.companion.claims import claims_of
 from lavae_core.companion.files import write_whole
 from lavae_core.companion.notebooks import Notebook
 from lavae_core.companion.settings import Settings
-from lavae_core.paths import CHECKOUT
+from lavae_core.paths import CHECKOUT, artifacts_dir
 
 
 def record_key(notebook: Notebook, settings: Settings) -> str:
@@ -37,15 +39,34 @@ def read_record(notebook: Notebook, settings: Settings) -> dict | None:
 
 
 def write_record(
-    notebook: Notebook, settings: Settings, key: str, minutes: float, peak_mb: int
+    notebook: Notebook, settings: Settings, key: str, started: float, peak_mb: int
 ) -> dict:
-    """Note that the notebook is done; `key` is that of before it ran."""
-    wrote = _wrote(notebook, settings)
-    record = {"key": key, "minutes": minutes, "peak_mb": peak_mb, "wrote": wrote}
+    """Note that the notebook is done; key and started (a time.time()) are of before it ran."""
+    used = _used(settings)
+    record = {
+        "key": key,
+        "minutes": round((time.time() - started) / 60, 2),
+        "training": round(sum(artifacts.minutes(n) for n in used if _made(n, started)), 2),
+        "peak_mb": peak_mb,
+        "used": used,
+        "wrote": _wrote(notebook, settings),
+    }
     path = _path(notebook, settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(record, indent=1))
     return record
+
+
+def _used(settings: Settings) -> list[str]:
+    """Names of the artifacts that the kernel noted, each once."""
+    if not settings.used_file.is_file():
+        return []
+    return sorted(set(settings.used_file.read_text(encoding="utf-8").split()))
+
+
+def _made(name: str, started: float) -> bool:
+    """Whether an artifact was made since, and not loaded."""
+    return (artifacts_dir() / name / artifacts.MANIFEST).stat().st_mtime >= started
 
 
 def _path(notebook: Notebook, settings: Settings) -> Path:

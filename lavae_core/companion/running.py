@@ -9,7 +9,8 @@ from lavae_core.companion.display import Watch, say, table
 from lavae_core.companion.execution import execute
 from lavae_core.companion.files import require_writable, shown, write_whole
 from lavae_core.companion.normalise import normalised
-from lavae_core.companion.notebooks import Notebook
+from lavae_core.companion.notebooks import NOTEBOOKS, Notebook, discover
+from lavae_core.companion.readme import write_minutes, write_readme
 from lavae_core.companion.records import read_record, record_key, write_record
 from lavae_core.companion.settings import Settings, environment
 from lavae_core.errors import LavaeError, StoreError
@@ -32,6 +33,10 @@ def run_notebooks(notebooks: list[Notebook], settings: Settings) -> None:
     except Timeout:
         raise StoreError(f"another run is at work in {shown(settings.runs)}") from None
     _sum_up(rows, settings)
+    if settings.commits:
+        write_minutes(discover(settings.notebooks), settings)
+        if settings.notebooks == NOTEBOOKS:
+            write_readme()
 
 
 def _run_or_skip(notebook: Notebook, settings: Settings, position: str) -> list[str]:
@@ -52,10 +57,10 @@ def _run(notebook: Notebook, settings: Settings) -> dict:
     key = record_key(notebook, settings)
     partial = settings.runs / "notebooks" / f"{notebook.name}.partial.ipynb"
     failed = partial.with_name(f"{notebook.name}.failed.ipynb")  # keeps the traceback
-    for left_over in (partial, failed):
+    for left_over in (partial, failed, settings.used_file):
         left_over.unlink(missing_ok=True)
     watch = Watch(notebook.name, settings.progress_file)
-    start = time.monotonic()
+    started = time.time()
     try:
         with environment(settings.variables()):
             executed = execute(notebook.path, partial, watch)
@@ -71,8 +76,7 @@ def _run(notebook: Notebook, settings: Settings) -> dict:
         raise LavaeError(f"{notebook.name} or lavae_core was changed while it ran; run it again")
     write_whole(settings.executed(notebook), text)
     partial.unlink()
-    minutes = round((time.monotonic() - start) / 60, 2)
-    return write_record(notebook, settings, key, minutes, watch.peak_mb)
+    return write_record(notebook, settings, key, started, watch.peak_mb)
 
 
 def _sum_up(rows: list[list[str]], settings: Settings) -> None:

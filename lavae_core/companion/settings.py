@@ -46,6 +46,11 @@ class Settings:
     def progress_file(self) -> Path:
         return self.runs / "progress.json"
 
+    @property
+    def used_file(self) -> Path:
+        """Where a kernel notes the names of the artifacts that it loads or makes."""
+        return self.runs / "used.txt"
+
     def variables(self) -> dict[str, str | None]:
         """Environment variables of a kernel; None: not set, whatever the user's shell has."""
         return {
@@ -53,6 +58,7 @@ class Settings:
             "LAVAE_SEED": None if self.seed is None else str(self.seed),
             "LAVAE_DEVICE": self.device,
             "LAVAE_PROGRESS_FILE": str(self.progress_file),
+            "LAVAE_USED_FILE": str(self.used_file),
             "PYTHONHASHSEED": "0",
             "IPYTHONDIR": str(ipython_dir()),
             "JUPYTER_PREFER_ENV_PATH": "1",  # else a user's own kernel named python3 comes first

@@ -1,0 +1,117 @@
+"""The generated part of the README: gallery, and which notebook makes which figure in which time.
+
+It is made from committed files alone (figures/ and the notebooks), so a test can tell when it is
+stale. The minutes are those of a run from nothing: of the notebook, and of the models that it is
+the first to need, whenever these were trained.
+"""
+
+import csv
+import io
+
+from lavae_core import artifacts
+from lavae_core.companion.claims import claims_of
+from lavae_core.companion.files import write_whole
+from lavae_core.companion.notebooks import Notebook, discover
+from lavae_core.companion.records import read_record
+from lavae_core.companion.settings import Settings
+from lavae_core.errors import LavaeError
+from lavae_core.paths import CHECKOUT, figures_dir
+
+README = CHECKOUT / "README.md"
+MINUTES = "minutes.csv"
+COLUMNS = ("notebook", "training", "running", "peak_mb")
+BEGIN = "<!-- made by run_all.sh: begin -->"
+END = "<!-- made by run_all.sh: end -->"
+GALLERY_COLUMNS = 3
+
+
+def write_minutes(notebooks: list[Notebook], settings: Settings) -> None:
+    """Write figures/minutes.csv from the records, if every notebook is done."""
+    records = [read_record(notebook, settings) for notebook in notebooks]
+    if None in records:
+        return
+    charged: set[str] = set()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for notebook, record in zip(notebooks, records, strict=True):
+        new = [name for name in record["used"] if name not in charged]
+        charged.update(new)
+        training = sum(artifacts.minutes(name) for name in new)
+        running = record["minutes"] - record["training"]
+        writer.writerow([notebook.name, f"{training:.1f}", f"{running:.1f}", record["peak_mb"]])
+    write_whole(settings.figures / MINUTES, text.getvalue())
+
+
+def write_readme() -> None:
+    """Replace what stands between the two marks in README.md. Raises LavaeError without marks."""
+    before, after = _around_marks(README.read_text(encoding="utf-8"))
+    write_whole(README, f"{before}{BEGIN}\n{generated()}{END}{after}")
+
+
+def generated() -> str:
+    """The generated part, in Markdown."""
+    notebooks = discover()
+    return f"{_gallery(notebooks)}\n{_table(notebooks)}"
+
+
+def _around_marks(text: str) -> tuple[str, str]:
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise LavaeError(f"README.md has lost its marks {BEGIN} and {END}")
+    return before, after
+
+
+def _pictures(notebook: Notebook) -> list[str]:
+    return [path.name for path in sorted(figures_dir("quick").glob(f"{notebook.output_stem}*.png"))]
+
+
+def _gallery(notebooks: list[Notebook]) -> str:
+    cells = [
+        f'<a href="notebooks/{notebook.path.name}"><img src="figures/{name}" '
+        f'alt="{notebook.title()}"></a><br>{notebook.title()}'
+        for notebook in notebooks
+        for name in _pictures(notebook)[:1]
+    ]
+    rows = [cells[i : i + GALLERY_COLUMNS] for i in range(0, len(cells), GALLERY_COLUMNS)]
+    width = 100 // GALLERY_COLUMNS
+    lines = [
+        "<tr>" + "".join(f'<td width="{width}%" valign="top">{cell}</td>' for cell in row) + "</tr>"
+        for row in rows
+    ]
+    return "<table>\n" + "\n".join(lines) + "\n</table>\n"
+
+
+def _table(notebooks: list[Notebook]) -> str:
+    minutes = _minutes()
+    lines = [
+        "| item | notebook | output | minutes | published | here | verdict |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for notebook in notebooks:
+        outputs = ", ".join(f"[{n}](figures/{n})" for n in _pictures(notebook))
+        for claim in claims_of(notebook.number, figures_dir("quick")):
+            cells = [
+                f"**{claim['item']}**: {claim['claim']}",
+                f"[{notebook.number}](notebooks/{notebook.path.name})",
+                outputs,
+                minutes.get(notebook.name, ""),
+                claim["published"],
+                claim["here"],
+                claim["verdict"],
+            ]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _minutes() -> dict[str, str]:
+    """Minutes of each notebook from nothing, as text, from figures/minutes.csv."""
+    path = figures_dir("quick") / MINUTES
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        return {
+            row["notebook"]: f"{float(row['training']) + float(row['running']):.1f}"
+            for row in csv.DictReader(file)
+        }

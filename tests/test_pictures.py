@@ -1,0 +1,126 @@
+"""Pictures are byte-stable and labelled; projections and separability do what they say."""
+
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from lavae_core import plotting, projections, separability
+from lavae_core.augmentations import VARIANTS
+from lavae_core.errors import InvalidInputError
+from lavae_core.models import CVAE, LAVAE
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def _images(count: int) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 28, 28), dtype=torch.uint8)
+
+
+def _pictures() -> dict[str, plt.Figure]:
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    points, variants = rng.normal(size=(40, 2)), list(VARIANTS) * 10
+    table = pd.DataFrame([[1.0, 2.0], [3.0, 4.0]], ["a,b", "c,d"], ["a,b", "c,d"])
+    images = dict(zip(VARIANTS, _images(4), strict=True))
+    return {
+        "rows": plotting.digit_rows({"x": _images(3), "y": _images(3)}, "title", ["1", "2", "3"]),
+        "graph": plotting.augmentation_graph(images, {"first": "f", "second": "s"}),
+        "heatmap": plotting.heatmap(
+            {"one": table, "two": table}, "t", "BCE", "trained", "evaluated"
+        ),
+        "projections": plotting.projections({"PCA": points, "ICA": points}, variants, "t"),
+        "paths": plotting.recursion_paths(points, {"a 2": points[:5]}, variants, "t"),
+        "bars": plotting.bars(table, "t", "BCE"),
+        "quartiles": plotting.quartile_curve({"L1": rng.random((6, 30))}, "t", "step", "change"),
+        "layers": plotting.architecture({"E": plotting.layers(LAVAE().encoder)}, "t"),
+    }
+
+
+def _bytes(figure: plt.Figure, kind: str) -> bytes:
+    stream = io.BytesIO()
+    metadata = {"Software": None} if kind == "png" else {"CreationDate": None}
+    figure.savefig(stream, format=kind, metadata=metadata)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["png", "pdf"])
+def test_the_same_picture_twice_has_the_same_bytes(kind):
+    first, second = _pictures(), _pictures()
+    assert {name: _bytes(figure, kind) for name, figure in first.items()} == {
+        name: _bytes(figure, kind) for name, figure in second.items()
+    }
+
+
+def test_every_axis_of_a_chart_has_a_name():
+    pictures = _pictures()
+    for name in ("projections", "paths", "quartiles"):
+        for axis in pictures[name].axes:
+            assert axis.get_xlabel() and axis.get_ylabel(), name
+    assert pictures["bars"].axes[0].get_ylabel() == "BCE"
+    assert pictures["heatmap"].axes[0].get_xlabel() == "evaluated"
+    assert pictures["heatmap"].axes[0].get_ylabel() == "trained"
+
+
+def test_variants_have_one_colour_each_and_models_have_others():
+    assert list(plotting.VARIANT_COLOURS) == list(VARIANTS)
+    assert len({*plotting.VARIANT_COLOURS.values(), *plotting.OTHER_COLOURS}) == 8
+
+
+def test_layers_names_every_layer_with_its_parameters():
+    boxes = plotting.layers(CVAE())
+    named = [line for label, _ in boxes for line in label.splitlines()]
+    assert [line.partition(":")[0] for line in named] == [
+        "encoder.conv1", "encoder.conv2", "encoder.to_mu", "encoder.to_logvar",
+        "decoder.from_z", "decoder.deconv1", "decoder.deconv2",
+    ]  # fmt: skip
+    assert boxes[2][1] == "6276 to 16\n100,432 parameters each"
+    assert plotting.layers(LAVAE().maps) == [("LatentMaps", "2 x 16 x 16\n512 parameters")]
+
+
+@pytest.mark.parametrize("method", projections.METHODS)
+def test_projections_are_planar_and_reproducible(method):
+    latents = np.random.default_rng(1).laplace(size=(60, 16)).astype(np.float32)
+    first, second = (projections.project(latents, method, seed=3) for _ in range(2))
+    assert first.shape == (60, 2)
+    assert np.array_equal(first, second)
+    assert np.ptp(first, axis=0).min() > 0
+
+
+def test_an_unknown_projection_is_named_with_the_known_ones():
+    with pytest.raises(InvalidInputError, match="UMAP.*PCA, ICA, t-SNE"):
+        projections.project(np.zeros((4, 16)), "UMAP", 0)
+
+
+def test_the_box_holds_its_share_and_samples_lie_in_it():
+    latents = torch.randn(20_000, 16, generator=torch.Generator().manual_seed(0))
+    low, high = projections.bounding_box(latents, 0.9)
+    inside = ((latents >= low) & (latents <= high)).float().mean(0)
+    assert torch.allclose(inside, torch.full((16,), 0.9), atol=0.005)
+    samples = projections.sample_box(low, high, 500, torch.Generator().manual_seed(0))
+    assert bool(((samples >= low) & (samples <= high)).all())
+    assert samples.std(0).min() > 0.3
+
+
+def test_interpolation_is_regular_and_reaches_both_ends():
+    start, end = torch.zeros(16), torch.ones(16)
+    line = projections.interpolate(start, end, 5)
+    assert torch.equal(line[:, 0], torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]))
+
+
+def test_separability_is_perfect_for_clusters_and_chance_for_noise():
+    rng = np.random.default_rng(0)
+    variants = [variant for variant in VARIANTS for _ in range(200)]
+    centres = np.repeat(20 * np.eye(4, 16), 200, axis=0)
+    noise = rng.normal(size=(800, 16))
+    apart = separability.accuracies(centres + noise, variants, seed=0)
+    mixed = separability.accuracies(noise, variants, seed=0)
+    assert min(apart.values()) == 1.0
+    assert max(mixed.values()) < 0.35

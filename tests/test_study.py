@@ -1,0 +1,255 @@
+"""What a notebook asks for: settings, examples, and where its results go."""
+
+import csv
+
+import matplotlib
+import pandas as pd
+import pytest
+import torch
+from made_up import uint8_images
+from matplotlib.figure import Figure
+
+from lavae_core import data, experiments, paths, study
+from lavae_core.errors import InvalidInputError, StoreError
+from lavae_core.experiments import Head, Maps, Stage1
+from lavae_core.profiles import PROFILES
+from lavae_core.study import Study
+
+matplotlib.use("Agg")
+LABELS = torch.tensor([7, 2, 1, 7, 2, 7])
+
+
+@pytest.fixture(autouse=True)
+def checkout(tmp_path, home, monkeypatch):
+    """A checkout of three notebooks, and six test images."""
+    folder = tmp_path / "checkout"
+    (folder / "notebooks").mkdir(parents=True)
+    for name in ("01_figure_01_graph", "09_figure_10_geometry", "11_table_01_scores"):
+        (folder / "notebooks" / f"{name}.ipynb").touch()
+    monkeypatch.setattr(paths, "CHECKOUT", folder)
+
+    def load(split, dataset="mnist", limit=None):
+        assert (split, dataset) == ("test", "mnist")
+        return data.ImageSet(uint8_images(6)[:limit], LABELS[:limit], split, "made up")
+
+    monkeypatch.setattr(data, "load", load)
+    return folder
+
+
+# --- settings ------------------------------------------------------------------------------------
+
+
+def test_defaults_and_environment(monkeypatch):
+    found = Study()
+    assert found.profile is PROFILES["quick"]
+    assert (found.setting.seed, found.setting.runtime.device) == (0, "cpu")
+    assert found.setting.n_train is None
+
+    for name, value in [("PROFILE", "smoke"), ("SEED", "12"), ("DEVICE", "cpu")]:
+        monkeypatch.setenv(f"LAVAE_{name}", value)
+    found = Study()
+    assert found.profile is PROFILES["smoke"]
+    assert (found.setting.seed, found.setting.n_train) == (12, 2000)
+    assert Study("paper", seed=3).profile is PROFILES["paper"]
+    assert Study(seed=0).setting.seed == 0
+
+    for name in ("PROFILE", "SEED", "DEVICE"):
+        monkeypatch.setenv(f"LAVAE_{name}", "")  # empty is unset
+    assert Study().setting.seed == 0
+
+
+BAD_SETTINGS = {
+    "profile": ({"profile": "fast"}, "unknown profile 'fast'; allowed: smoke, quick, paper"),
+    "negative seed": ({"seed": -1}, "seed must be a whole number from 0, got -1"),
+    "fractional seed": ({"seed": 1.5}, "seed must be a whole number"),
+    "seed as a word": ({"seed": "one"}, "seed must be a whole number"),
+    "seed as a truth": ({"seed": True}, "seed must be a whole number"),
+    "device": ({"device": "tpu7"}, "unknown device 'tpu7'; allowed: cpu, cuda, cuda:N"),
+    "known to torch only": ({"device": "meta"}, "unknown device 'meta'"),
+    "device that is not there": ({"device": "cuda:63"}, "is not there"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), BAD_SETTINGS.values(), ids=BAD_SETTINGS)
+def test_settings_that_are_refused(options, message):
+    with pytest.raises(InvalidInputError, match=message) as caught:
+        Study(**options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("PROFILE", "x"), ("SEED", "-1"), ("DEVICE", "x")])
+def test_environment_that_is_refused(name, value, monkeypatch):
+    monkeypatch.setenv(f"LAVAE_{name}", value)
+    with pytest.raises(InvalidInputError, match=value):
+        Study()
+
+
+# --- models --------------------------------------------------------------------------------------
+
+
+def test_which_experiments_a_study_asks_for(monkeypatch):
+    asked = []
+    monkeypatch.setattr(study, "load_or_train", asked.append)
+    found = Study("smoke")
+    found.vae()
+    found.lavae("flip_lr, flip_ud")
+    found.lavae("shear_x,canny", solver="sgd", lambda_inv=0)
+    found.transfer("flip_lr,flip_ud", "shear_x, canny")
+    profile, setting = found.profile, found.setting
+    flips = Stage1(setting, "flip_lr,flip_ud", profile.flips)
+    shear = Stage1(setting, "shear_x,canny", profile.base)
+    assert asked == [
+        Stage1(setting, None, profile.vae),
+        Maps(flips, "exact", 1.0, None),
+        Maps(shear, "sgd", 0.0, profile.maps),
+        Head(Maps(flips), "shear_x,canny", profile.head),
+    ]
+
+
+@pytest.mark.parametrize("pair", ["flip_lr", "flip_lr,flip_xy", "", "a,b,c"])
+def test_pairs_that_are_refused(pair):
+    for ask in (Study("smoke").lavae, Study("smoke").joint, Study("smoke").variants):
+        with pytest.raises(InvalidInputError):
+            ask(pair)
+
+
+def test_solvers_and_trainings_that_are_refused():
+    with pytest.raises(InvalidInputError, match="unknown solver 'adam'; allowed: exact, sgd"):
+        Study("smoke").lavae("flip_lr,flip_ud", solver="adam")
+    with pytest.raises(InvalidInputError, match="unknown CVAE training"):
+        Study("smoke").cvae("flip_lr,flip_ud", "both")
+    assert experiments.SOLVERS == ("exact", "sgd")
+
+
+# --- data ----------------------------------------------------------------------------------------
+
+
+def test_examples():
+    found = Study("smoke")
+    assert found.examples([2, 7]) == [1, 0]
+    assert found.examples([7, 7, 1, 7]) == [0, 3, 2, 5]
+    assert found.examples([7, 2], skip=1) == [3, 4]
+    assert found.examples([]) == []
+    with pytest.raises(InvalidInputError, match="only 2 test images show a 2"):
+        found.examples([2, 2, 2])
+    with pytest.raises(InvalidInputError, match="only 0 test images show a 5"):
+        found.examples([5])
+    for digit in (10, "7", -1):
+        with pytest.raises(InvalidInputError, match="unknown digit"):
+            found.examples([digit])
+
+
+def test_variants_are_of_the_test_images():
+    found = Study("smoke").variants("flip_lr,flip_ud")
+    images = uint8_images(6)
+    assert torch.equal(found[0], images)
+    assert torch.equal(found[1], images.flip(2))
+    assert torch.equal(found[2], images.flip(1))
+    assert torch.equal(found[3], images.flip(1, 2))
+
+
+# --- results -------------------------------------------------------------------------------------
+
+
+def rows(checkout, profile="quick"):
+    path = paths.figures_dir(profile) / "paper_vs_here.csv"
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_verdict_is_printed_and_kept(checkout, capsys):
+    Study().verdict("Table I", "LAVAE is best", "297.10", "280.40", "agrees")
+    said = capsys.readouterr().out
+    assert said == "Table I: LAVAE is best\n  published: 297.10\n  here:      280.40\n  -> agrees\n"
+
+
+@pytest.fixture(autouse=True)
+def table_i_has_a_notebook(checkout):
+    (checkout / "notebooks" / "12_table_i_scores.ipynb").touch()
+
+
+def test_a_verdict_is_replaced_and_not_repeated(checkout):
+    found = Study()
+    found.verdict("Figure 10", "z", "297.10", "n/a", "agrees")
+    found.verdict("Figure 1", "b", "1.0", "1.50", "agrees")
+    found.verdict("Figure 1", "a", "2.0", "2.50", "does not agree")
+    found.verdict("Figure 1", "b", "1.0", "1.70", "agrees in part")
+    kept = [(row["item"], row["claim"], row["here"], row["verdict"]) for row in rows(checkout)]
+    assert kept == [
+        ("Figure 1", "a", "2.50", "does not agree"),
+        ("Figure 1", "b", "1.70", "agrees in part"),
+        ("Figure 10", "z", "n/a", "agrees"),
+    ]
+    assert rows(checkout)[0]["notebook"] == "01_figure_01_graph"
+    assert rows(checkout)[2]["notebook"] == "09_figure_10_geometry"
+
+
+def test_text_survives_the_table(checkout):
+    """Numbers keep their zeros, and no word is taken for a missing value."""
+    found = Study()
+    texts = ["0.50", "n/a", "", "None", 'quotes " and, commas', "0.10"]
+    for place, text in enumerate(texts):
+        found.verdict("Figure 1", str(place), text, text, "agrees")
+    assert [row["published"] for row in rows(checkout)] == texts
+
+
+def test_verdicts_that_are_refused():
+    with pytest.raises(InvalidInputError, match="unknown verdict 'fine'; allowed: agrees,"):
+        Study().verdict("Figure 1", "a", "1", "1", "fine")
+    with pytest.raises(InvalidInputError, match="no notebook makes 'Figure 99'"):
+        Study().verdict("Figure 99", "a", "1", "1", "agrees")
+
+
+def write_everything(found: Study) -> None:
+    found.save_figure(Figure(figsize=(1, 1)), "figure_01")
+    found.save_table(pd.DataFrame({"x": [1.23456]}), "table_01")
+    found.verdict("Figure 1", "a", "1", "1", "agrees")
+
+
+WRITTEN = {"figure_01.png", "figure_01.pdf", "table_01.csv", "paper_vs_here.csv"}
+
+
+def test_results_go_to_the_committed_folder(checkout):
+    write_everything(Study("quick"))
+    assert {path.name for path in (checkout / "figures").iterdir()} == WRITTEN
+    assert (checkout / "figures" / "table_01.csv").read_text() == ",x\n0,1.2346\n"
+
+
+def test_smoke_never_writes_to_the_committed_folder(checkout, home):
+    write_everything(Study("smoke"))
+    assert not (checkout / "figures").exists()
+    assert {path.name for path in (home / "runs/smoke/figures").iterdir()} == WRITTEN
+
+
+def test_the_same_picture_is_the_same_bytes(checkout):
+    def bytes_of_a_picture():
+        figure = Figure(figsize=(1, 1))
+        figure.subplots().plot([1, 2])
+        Study().save_figure(figure, "figure_01")
+        return [(checkout / f"figures/figure_01.{kind}").read_bytes() for kind in ("png", "pdf")]
+
+    assert bytes_of_a_picture() == bytes_of_a_picture()
+
+
+def test_a_figures_folder_that_cannot_be_written(checkout):
+    (checkout / "figures").write_text("a file")
+    for write in (
+        lambda: Study().save_figure(Figure(), "x"),
+        lambda: Study().save_table(pd.DataFrame(), "x"),
+        lambda: Study().verdict("Figure 1", "a", "1", "1", "agrees"),
+    ):
+        with pytest.raises(StoreError, match="figures folder") as caught:
+            write()
+        assert "\n" not in str(caught.value)
+
+
+def test_results_that_cannot_be_written(checkout):
+    for name in WRITTEN:
+        (checkout / "figures" / name).mkdir(parents=True)  # a folder in place of each file
+    for write in (
+        lambda: Study().save_figure(Figure(figsize=(1, 1)), "figure_01"),
+        lambda: Study().save_table(pd.DataFrame(), "table_01"),
+        lambda: Study().verdict("Figure 1", "a", "1", "1", "agrees"),
+    ):
+        with pytest.raises(StoreError, match="cannot write"):
+            write()

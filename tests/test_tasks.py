@@ -1,0 +1,170 @@
+"""The losses of each task against a computation sample by sample."""
+
+import torch
+import torch.nn.functional as F
+from made_up import generator, normal, spread, uint8_images
+
+from lavae_core import tasks
+from lavae_core.latent_maps import LatentMaps, NonLinearMaps, order_penalty
+from lavae_core.models import CVAE, LAVAE, Decoder
+from lavae_core.profiles import Schedule
+from lavae_core.training import samples_per_step
+
+INDEX = torch.tensor([4, 0, 9])
+SEED = 7
+
+
+def one(image: torch.Tensor) -> torch.Tensor:
+    """A uint8 image (28, 28) as a batch of one."""
+    return image[None, None] / 255
+
+
+def kl(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
+    return 0.5 * (logvar.exp() + mu.square() - 1 - logvar).sum()
+
+
+def cross_entropy(logits: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    return F.binary_cross_entropy(torch.sigmoid(logits), one(image), reduction="sum")
+
+
+def sample(mu, logvar, noise):
+    return mu + (logvar / 2).exp() * noise
+
+
+def check(found: dict, expected: dict) -> None:
+    assert found.keys() == expected.keys()
+    for name in found:
+        torch.testing.assert_close(found[name], torch.as_tensor(expected[name]), rtol=1e-4, atol=0)
+
+
+def test_to_float():
+    images = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1).expand(3, 28, 28)
+    found = tasks.to_float(images)
+    assert found.shape == (3, 1, 28, 28)
+    assert torch.equal(found[:, 0, 0, 0], torch.tensor([0, 0.2, 1]))
+
+
+def test_stage_1():
+    images, model = uint8_images(4, 3), spread(LAVAE())
+    task = tasks.Stage1(model, images, (2.0, 0.5))
+    assert (task.size, task.width) == (12, 1)
+    noise = torch.randn(3, 16, generator=generator(SEED))
+    expected = {"reconstruction": 0, "kl": 0}
+    for row, place in enumerate(INDEX.tolist()):
+        image = images[place // 3, place % 3]
+        mu, logvar = model.encode(one(image))
+        logits = model.decode(sample(mu, logvar, noise[row]))
+        expected["reconstruction"] += 2.0 * cross_entropy(logits, image)
+        expected["kl"] += 0.5 * kl(mu, logvar)
+    check(task.losses(INDEX, generator(SEED)), expected)
+
+
+def test_stage_1_leaves_the_maps_alone():
+    model = LAVAE()
+    task = tasks.Stage1(model, uint8_images(1, 3))
+    sum(task.losses(torch.tensor([0]), generator(SEED)).values()).backward()
+    assert not model.maps.matrices.requires_grad
+    rest = [*model.encoder.parameters(), *model.decoders.parameters()]
+    assert all(parameter.grad.any() for parameter in rest)
+
+
+def test_joint():
+    images, model, orders = uint8_images(4, 10), spread(LAVAE()), (2, None)
+    task = tasks.Joint(model, images, orders)
+    assert (task.size, task.width) == (10, 4)
+    assert samples_per_step(task, Schedule(1, batch=36)) == 9  # 9 originals are 36 images
+    noise = torch.randn(12, 16, generator=generator(SEED)).unflatten(0, (4, 3))
+    expected = {"reconstruction": 0, "kl": 0, "maps": 0}
+    for row, place in enumerate(INDEX.tolist()):
+        z = []
+        for variant in range(4):
+            image = images[variant, place]
+            mu, logvar = model.encode(one(image))
+            z.append(sample(mu, logvar, noise[variant, row]))
+            expected["reconstruction"] += cross_entropy(model.decode(z[-1]), image)
+            expected["kl"] += kl(mu, logvar)
+        for i, matrix in enumerate(model.maps.matrices):
+            expected["maps"] += (z[0] @ matrix - z[i + 1]).square().sum()
+        expected["maps"] += order_penalty(model.maps.matrices, orders)
+    found = task.losses(INDEX, generator(SEED))
+    check(found, expected)
+    found["maps"].backward()
+    assert model.maps.matrices.grad.any() and model.encoder.to_mu.weight.grad.any()
+
+
+def test_stage_2():
+    mu, logvar, maps = normal(3, 10, 16), normal(3, 10, 16, seed=1), spread(LatentMaps())
+    task = tasks.Stage2(maps, mu, logvar, (None, 2), lambda_inv=0.5)
+    assert (task.size, task.width) == (10, 1)
+    noise = torch.randn(3, 3, 16, generator=generator(SEED))
+    expected = {"L1": 0, "L2": 0}
+    for row, place in enumerate(INDEX.tolist()):
+        z = [sample(mu[v, place], logvar[v, place], noise[v, row]) for v in range(3)]
+        for i, matrix in enumerate(maps.matrices):
+            expected[f"L{i + 1}"] += (z[0] @ matrix - z[i + 1]).square().mean()
+    expected["order"] = 3 * 0.5 * order_penalty(maps.matrices, (None, 2))
+    check(task.losses(INDEX, generator(SEED)), expected)
+
+
+def test_stage_2_of_non_linear_maps():
+    mu, maps = normal(3, 10, 16), NonLinearMaps()
+    logvar = torch.full_like(mu, -100.0)  # no noise
+    expected = {
+        f"L{i + 1}": sum((net(mu[0, n]) - mu[i + 1, n]).square().mean() for n in INDEX)
+        for i, net in enumerate(maps.networks)
+    }
+    check(tasks.Stage2(maps, mu, logvar).losses(INDEX, generator(SEED)), expected)
+
+
+def test_stage_2_trains_maps_that_were_frozen():
+    maps = LatentMaps().requires_grad_(False)
+    tasks.Stage2(maps, normal(3, 2, 16), normal(3, 2, 16), (2, 2))
+    assert maps.matrices.requires_grad
+
+
+def test_stage_3_trains_the_decoder_alone():
+    images, latents, decoder = uint8_images(4, 3), normal(4, 3, 16), spread(Decoder())
+    task = tasks.Stage3(decoder, latents, images)
+    assert (task.size, task.width) == (12, 1)
+    assert task.module is decoder
+    expected = sum(
+        cross_entropy(decoder(latents[n // 3, n % 3][None]), images[n // 3, n % 3])
+        for n in INDEX.tolist()
+    )
+    found = task.losses(INDEX, generator(SEED))
+    check(found, {"reconstruction": expected})
+    found["reconstruction"].backward()
+    assert all(parameter.grad.any() for parameter in decoder.parameters())
+    assert not latents.requires_grad
+
+
+def test_conditional_cvae():
+    images, model = uint8_images(4, 3), spread(CVAE())
+    task = tasks.ConditionalCVAE(model, images)
+    assert (task.size, task.width) == (12, 1)
+    noise = torch.randn(3, 16, generator=generator(SEED))
+    expected = {"reconstruction": 0, "kl": 0}
+    for row, place in enumerate(INDEX.tolist()):
+        image, condition = images[place // 3, place % 3], torch.eye(4)[place // 3][None]
+        mu, logvar = model.encode(one(image), condition)
+        logits = model.decode(sample(mu, logvar, noise[row]), condition)
+        expected["reconstruction"] += cross_entropy(logits, image)
+        expected["kl"] += kl(mu, logvar)
+    check(task.losses(INDEX, generator(SEED)), expected)
+
+
+def test_lavae_like_cvae():
+    """It encodes originals only, and decodes into the three variants that it was given."""
+    images, model = uint8_images(3, 10), spread(CVAE(n_conditions=3))
+    task = tasks.LavaeLikeCVAE(model, images)
+    assert (task.size, task.width) == (10, 3)
+    noise = torch.randn(9, 16, generator=generator(SEED)).unflatten(0, (3, 3))
+    expected = {"reconstruction": 0, "kl": 0}
+    for row, place in enumerate(INDEX.tolist()):
+        mu, logvar = model.encode(one(images[0, place]), torch.eye(3)[:1])
+        for variant in range(3):
+            z = sample(mu, logvar, noise[variant, row])
+            logits = model.decode(z, torch.eye(3)[variant][None])
+            expected["reconstruction"] += cross_entropy(logits, images[variant, place])
+            expected["kl"] += kl(mu, logvar)
+    check(task.losses(INDEX, generator(SEED)), expected)
