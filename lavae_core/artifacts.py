@@ -6,6 +6,7 @@ and the SHA-256 of every other file. It is written beside and renamed, so it is 
 Weights are safetensors and the rest is JSON: loading never runs code.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -45,7 +46,7 @@ def get_or_make(
     """Load the artifact of (kind, spec), or make it first.
 
     `make(folder, checkpoint)` fills an empty folder and returns what the manifest should tell;
-    `checkpoint` is a file that survives a kill. Two processes that ask at once make it once. A
+    `checkpoint` is a file that survives a kill and goes when the artifact is there. Two processes that ask at once make it once. A
     damaged artifact is set aside with a message and made again. Raises StoreError where the store
     cannot be written.
     """
@@ -54,6 +55,8 @@ def get_or_make(
     _note_use(target.name)
     found = _load_whole(target, spec, load)
     if found is not None:
+        with contextlib.suppress(OSError):  # of a process that died before it could remove it
+            _checkpoint(target).unlink()
         return found
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -93,19 +96,23 @@ def _make(target: Path, spec: dict[str, Any], make) -> None:
     _inner_seconds.append(0.0)
     folder = Path(tempfile.mkdtemp(prefix=f"{target.name}.partial-", dir=target.parent))
     try:
-        checkpoint = target.parent / "checkpoints" / f"{target.name}.safetensors"
-        told = make(folder, checkpoint)
+        told = make(folder, _checkpoint(target))
         files = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
         seconds = time.monotonic() - started
         told["minutes"] = round((seconds - _inner_seconds[-1]) / 60, 3)
         content = {"format": FORMAT, "spec": spec, "files": files, "told": told}
         (folder / MANIFEST).write_text(json.dumps(content, indent=1, sort_keys=True))
         os.replace(folder, target)
+        _checkpoint(target).unlink(missing_ok=True)  # not before: a full disk would lose all
     finally:
         _inner_seconds.pop()
         shutil.rmtree(folder, ignore_errors=True)
     if _inner_seconds:
         _inner_seconds[-1] += seconds
+
+
+def _checkpoint(target: Path) -> Path:
+    return target.parent / "checkpoints" / f"{target.name}.safetensors"
 
 
 def _load_whole(
@@ -121,7 +128,7 @@ def _load_whole(
         _verify(target, spec)
         return load(target)
     except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError,
-            SafetensorError) as error:  # fmt: skip
+            SafetensorError, StoreError) as error:  # fmt: skip
         if set_aside:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             _set_aside(target, reason)

@@ -1,5 +1,7 @@
 """The errors that a user can cause: each is one line that names what was wrong and what is allowed."""
 
+import math
+
 
 class LavaeError(Exception):
     """Base of every error that this package raises on purpose; its message is one line for the user."""
@@ -23,6 +25,23 @@ class TrainingError(LavaeError):
 
 def require_known(kind: str, name: object, known) -> None:
     """Raise InvalidInputError unless `name` is one of `known`; the message lists all of them."""
+    known = list(known)  # `in` a dictionary would refuse a list as unhashable
     if name not in known:
         allowed = ", ".join(str(item) for item in known)
         raise InvalidInputError(f"unknown {kind} {name!r}; allowed: {allowed}")
+
+
+def require_whole(what: str, value: object, least: int, most: int | None = None) -> None:
+    """Raise InvalidInputError unless `value` is a whole number from `least` (to `most`)."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        limits = f"from {least}" if most is None else f"from {least} to {most}"
+        raise InvalidInputError(f"{what} must be a whole number {limits}, got {value!r}")
+
+
+def require_number(what: str, value: object, positive: bool = False) -> None:
+    """Raise InvalidInputError unless `value` is finite and at least 0, or above 0 if `positive`."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or value < 0 or (positive and value == 0):
+        limits = "above 0" if positive else "from 0"
+        raise InvalidInputError(f"{what} must be a finite number {limits}, got {value!r}")

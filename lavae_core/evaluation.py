@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lavae_core.augmentations import VARIANTS
+from lavae_core.errors import InvalidInputError, require_whole
 from lavae_core.experiments import encode
 from lavae_core.latent_maps import REVERSE, VARIANT_WORDS
 from lavae_core.models import CVAE, LAVAE, NATIVE
@@ -117,7 +118,9 @@ def mean_image_score(images: Tensor) -> float:
 
 
 def side_by_side(scores: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """A row for each entry of `scores`, a column for each of its numbers."""
+    """A row for each entry of `scores`, at least one, and a column for each of its numbers."""
+    if not scores:
+        raise InvalidInputError("there are no scores to compare; ask for at least one model")
     return pd.DataFrame({name: dict(row) for name, row in scores.items()}).T
 
 
@@ -157,8 +160,11 @@ def recursion(model: LAVAE, images: Tensor, word: str, steps: int) -> tuple[Tens
     """The output fed back `steps` times through encoder, map and decoder (Figure 5).
 
     images: uint8 (N, 28, 28). Returns images (steps + 1, N, 28, 28) in [0, 1], the input first, and
-    the posterior means (steps + 1, N, 16) of each.
+    the posterior means (steps + 1, N, 16) of each. Raises InvalidInputError without an image.
     """
+    require_whole("steps", steps, 0)
+    if not len(images):
+        raise InvalidInputError("there are no images to start from; ask for at least one")
     x = to_float(images)
     mu, _ = model.encode(x)
     shown, latents = [x], [mu]
@@ -173,6 +179,7 @@ def change_per_step(images: Tensor) -> np.ndarray:
 
     Two applications of an involution are the identity, so images[t + 2] should equal images[t].
     """
+    require_whole("steps", len(images) - 1, 2)
     return (images[2:] - images[:-2]).square().sum((-2, -1)).cpu().numpy()
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lavae_core import artifacts, augmentations, data, seeding, tasks, training
 from lavae_core.augmentations import Pair
-from lavae_core.errors import require_known
+from lavae_core.errors import require_known, require_number
 from lavae_core.latent_maps import VARIANT_WORDS, Moments, NonLinearMaps, fit_exact
 from lavae_core.models import CVAE, LATENT_DIM, LAVAE, Decoder
 from lavae_core.profiles import Schedule
@@ -71,7 +71,7 @@ class Experiment:
         """Run the loop; what the manifest should tell."""
         curve = training.train(
             task, schedule, seed=self.setting.seed, runtime=self.setting.runtime,
-            checkpoint=checkpoint, label=self.label,
+            checkpoint=checkpoint, label=self.label, keep_checkpoint=True,
         )  # fmt: skip
         return {"curve": curve}
 
@@ -90,6 +90,10 @@ class Stage1(Experiment):
     schedule: Schedule
     lambda_recon: float = 1.0
     lambda_kl: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_number("lambda_recon", self.lambda_recon)
+        require_number("lambda_kl", self.lambda_kl)
 
     @property
     def label(self) -> str:
@@ -146,6 +150,7 @@ class Maps(Experiment):
 
     def __post_init__(self) -> None:
         require_known("solver", self.solver, SOLVERS)
+        require_number("lambda_inv", self.lambda_inv)
 
     @property
     def setting(self) -> Setting:

@@ -6,6 +6,7 @@ logits of that shape, so that the sigmoid belongs to the loss or to the picture.
 
 import contextlib
 import io
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from lavae_core.errors import InvalidInputError, StoreError, require_known
+from lavae_core.errors import InvalidInputError, StoreError, require_known, require_whole
 from lavae_core.latent_maps import LatentMaps
 
 LATENT_DIM = 16
@@ -78,16 +79,21 @@ class _Pretrained(PyTorchModelHubMixin):
     """`save_pretrained(folder)` and `from_pretrained(folder)`, strict: every weight must fit."""
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, **options):
-        options["strict"] = True
+    def from_pretrained(cls, folder: str | Path, **options):
+        """The model in `folder` (or of that name on the Hugging Face Hub); StoreError if there is
+        none, or one of another class or shape."""
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # it prints that it loads
-                return super()._from_pretrained(model_id=model_id, **options)
-        except (RuntimeError, SafetensorError) as error:
+                return super().from_pretrained(folder, **options)
+        except (OSError, ValueError, TypeError, AttributeError, RuntimeError,
+                SafetensorError) as error:  # fmt: skip
             reason = " ".join(str(error).split())[:120]
-            raise StoreError(
-                f"{model_id} holds no {cls.__name__} of this shape: {reason}"
-            ) from error
+            reason = reason if Path(folder).is_dir() else "there is no such folder"
+            raise StoreError(f"{folder} holds no {cls.__name__} of this shape: {reason}") from error
+
+    @classmethod
+    def _from_pretrained(cls, **options):
+        return super()._from_pretrained(**options | {"strict": True})
 
 
 class LAVAE(nn.Module, _Pretrained):
@@ -101,6 +107,8 @@ class LAVAE(nn.Module, _Pretrained):
         self, latent_dim: int = LATENT_DIM, n_maps: int = 2, heads: tuple[str, ...] = (NATIVE,)
     ):
         super().__init__()
+        require_whole("latent_dim", latent_dim, 1)
+        require_whole("n_maps", n_maps, 0)
         self.encoder = Encoder(latent_dim)
         self.decoders = nn.ModuleDict({head: Decoder(latent_dim) for head in heads})
         self.maps = LatentMaps(n_maps, latent_dim)
@@ -137,6 +145,8 @@ class CVAE(nn.Module, _Pretrained):
 
     def __init__(self, latent_dim: int = LATENT_DIM, n_conditions: int = 4):
         super().__init__()
+        require_whole("latent_dim", latent_dim, 1)
+        require_whole("n_conditions", n_conditions, 1)
         self.encoder = Encoder(latent_dim, n_conditions)
         self.decoder = Decoder(latent_dim, n_conditions)
 

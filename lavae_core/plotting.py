@@ -16,6 +16,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from lavae_core.errors import InvalidInputError
 from lavae_core.latent_maps import LatentMaps
 
 VARIANT_COLOURS = {
@@ -53,7 +54,11 @@ def digit_rows(
     rows: Mapping[str, Tensor], title: str, column_titles: Sequence[str] | None = None
 ) -> Figure:
     """A grid of digits: one labelled row of images (N, 28, 28) for each entry of `rows`."""
+    _require_some("rows of digits", rows)
     count = len(next(iter(rows.values())))
+    if count == 0 or any(len(images) != count for images in rows.values()):
+        found = ", ".join(str(len(images)) for images in rows.values())
+        raise InvalidInputError(f"every row needs the same images, at least one; got {found}")
     cell = min(0.62, (PAGE_WIDTH - 1.8) / count)
     figure, axes = plt.subplots(
         len(rows), count, squeeze=False,
@@ -68,6 +73,11 @@ def digit_rows(
     figure.suptitle(title, fontsize=10)
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.01, wspace=0, hspace=0.02)
     return figure
+
+
+def _require_some(what: str, given: Mapping) -> None:
+    if not given:
+        raise InvalidInputError(f"there are no {what} to show; ask for at least one")
 
 
 def show_digit(axis: plt.Axes, image: Tensor) -> None:
@@ -119,6 +129,7 @@ def heatmap(
     tables: Mapping[str, pd.DataFrame], title: str, unit: str, ylabel: str, xlabel: str
 ) -> Figure:
     """Matrices side by side on one colour scale, each cell with its number."""
+    _require_some("matrices", tables)
     low = min(table.min(axis=None) for table in tables.values())
     high = max(table.max(axis=None) for table in tables.values())
     figure, axes = plt.subplots(
@@ -145,6 +156,7 @@ def _two_lines(pair: str) -> str:
 
 def projections(points: Mapping[str, np.ndarray], variants: Sequence[str], title: str) -> Figure:
     """Latents in the plane: a panel for each projection's points (M, 2), coloured by variant (M,)."""
+    _require_some("projections", points)
     figure, axes = plt.subplots(1, len(points), figsize=(PAGE_WIDTH * 1.15, 2.9), squeeze=False)
     variants = np.asarray(variants)
     for axis, (name, plane) in zip(axes[0], points.items(), strict=True):

@@ -3,19 +3,31 @@
 import os
 from dataclasses import dataclass
 
-from lavae_core.errors import require_known
+from lavae_core.errors import require_known, require_number, require_whole
+
+DECAYS = ("cosine", "constant")
 
 
 @dataclass(frozen=True)
 class Schedule:
     """epochs over the training pairs (may be a fraction), batch in images, peak learning rate of
-    AdaBelief, steps of linear warm-up, then a cosine to zero (or constant, as the paper's)."""
+    AdaBelief, steps of linear warm-up, then a cosine to zero (or constant, as the paper's).
+
+    Raises InvalidInputError for a value that is not allowed.
+    """
 
     epochs: float
     batch: int = 64
     lr: float = 2.5e-3
     warmup: int = 500
     decay: str = "cosine"
+
+    def __post_init__(self) -> None:
+        require_number("epochs", self.epochs, positive=True)
+        require_whole("batch", self.batch, 1)
+        require_number("learning rate", self.lr)
+        require_whole("warm-up steps", self.warmup, 0)
+        require_known("decay", self.decay, DECAYS)
 
 
 @dataclass(frozen=True)
@@ -53,9 +65,9 @@ PROFILES = {
     ),
     "quick": Profile(
         "quick", n_train=None, n_test=None,
-        flips=Schedule(epochs=5), base=Schedule(epochs=1.5), cvae=Schedule(epochs=2),
-        vae=Schedule(epochs=4), joint=Schedule(epochs=1.5),
-        head=Schedule(epochs=0.75, batch=128, lr=6e-3, warmup=200),
+        flips=Schedule(epochs=5), base=Schedule(epochs=1.25), cvae=Schedule(epochs=2),
+        vae=Schedule(epochs=4), joint=Schedule(epochs=1.25),
+        head=Schedule(epochs=0.5, batch=128, lr=6e-3, warmup=200),
         maps=Schedule(epochs=60, batch=512, lr=3e-3, warmup=200), n_projected=2000, n_pairs=4,
     ),
     "paper": Profile(
@@ -71,6 +83,6 @@ def resolve(profile: str | None = None) -> Profile:
 
     Raises InvalidInputError for an unknown name.
     """
-    name = profile or os.environ.get("LAVAE_PROFILE") or "quick"
+    name = (os.environ.get("LAVAE_PROFILE") or "quick") if profile is None else profile
     require_known("profile", name, PROFILES)
     return PROFILES[name]

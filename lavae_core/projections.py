@@ -7,7 +7,7 @@ from sklearn.manifold import TSNE
 from torch import Tensor
 
 from lavae_core.augmentations import VARIANTS
-from lavae_core.errors import require_known
+from lavae_core.errors import InvalidInputError, require_known, require_whole
 from lavae_core.experiments import encode
 from lavae_core.models import LAVAE
 
@@ -17,6 +17,7 @@ METHODS = ("PCA", "ICA", "t-SNE")
 def variant_latents(model: LAVAE, images: Tensor, count: int) -> tuple[np.ndarray, list[str]]:
     """Posterior means (4 n, 16) of the variants (4, N, 28, 28) of the first n = count // 4 images,
     and the variant of each row."""
+    require_whole("the number of latents", count, len(VARIANTS))
     few = images[:, : count // len(VARIANTS)]
     mu, _ = encode(model, few.flatten(0, 1))
     return mu.cpu().numpy(), [variant for variant in VARIANTS for _ in range(few.shape[1])]
@@ -39,19 +40,23 @@ def project(latents: np.ndarray, method: str, seed: int) -> np.ndarray:
 
 
 def bounding_box(latents: Tensor, coverage: float) -> tuple[Tensor, Tensor]:
-    """Lower and upper corner (16,) of the box that holds the middle `coverage` (0 to 1) of the
-    latents (N, 16) in each dimension (Section V-A, Appendix D)."""
+    """Lower and upper corner (16,) of the box that holds the middle `coverage` (above 0, to 1) of
+    the latents (N, 16) in each dimension (Section V-A, Appendix D)."""
+    if not isinstance(coverage, int | float) or not 0 < coverage <= 1:
+        raise InvalidInputError(f"coverage must be a number above 0, to 1, got {coverage!r}")
     tail = (1 - coverage) / 2
     return torch.quantile(latents, tail, dim=0), torch.quantile(latents, 1 - tail, dim=0)
 
 
 def sample_box(low: Tensor, high: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Uniform samples (count, 16) in a box."""
+    require_whole("the number of samples", count, 1)
     uniform = torch.rand(count, len(low), generator=generator).to(low)
     return low + uniform * (high - low)
 
 
 def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:
     """Latents (steps, 16) at regular intervals from start (16,) to end (16,), both included."""
+    require_whole("steps", steps, 2)
     weights = torch.linspace(0, 1, steps).to(start)[:, None]
     return torch.lerp(start, end, weights)

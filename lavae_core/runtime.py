@@ -55,7 +55,7 @@ def native_precision(device: str) -> str:
 
 def _require_device(device: str) -> None:
     try:
-        kind = torch.device(device)
+        kind = torch.device(device) if isinstance(device, str) else None  # 0 would be cuda:0
     except RuntimeError:
         kind = None
     if kind is None or kind.type not in ("cpu", "cuda"):

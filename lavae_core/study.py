@@ -13,7 +13,14 @@ from torch import Tensor
 
 from lavae_core import augmentations, data, paths, profiles, runtime
 from lavae_core.augmentations import Pair
-from lavae_core.errors import InvalidInputError, LavaeError, StoreError, require_known
+from lavae_core.errors import (
+    InvalidInputError,
+    LavaeError,
+    StoreError,
+    require_known,
+    require_number,
+    require_whole,
+)  # fmt: skip
 from lavae_core.experiments import (
     Conditional,
     Head,
@@ -44,7 +51,8 @@ class Study:
     ):
         _one_line_errors()
         self.profile = profiles.resolve(profile)
-        device = device or os.environ.get("LAVAE_DEVICE") or "cpu"
+        if device is None:
+            device = os.environ.get("LAVAE_DEVICE") or "cpu"
         self.setting = Setting(_seed(seed), runtime.start(device), self.profile.n_train)
 
     # -- models: loaded, or trained first ------------------------------------------------------
@@ -60,6 +68,7 @@ class Study:
     def lavae(self, pair: str, solver: str = "exact", lambda_inv: float = 1.0) -> LAVAE:
         """LAVAE of a pair with its latent maps (stages 1 and 2)."""
         schedule = self.profile.maps if solver == "sgd" else None
+        require_number("lambda_inv", lambda_inv)
         return load_or_train(Maps(self.stage1(pair), solver, float(lambda_inv), schedule))
 
     def transfer(self, trained: str, evaluated: str) -> LAVAE:
@@ -110,11 +119,14 @@ class Study:
     def heatmap_pairs(self, count: int | None = None) -> list[str]:
         """The first `count` of the paper's pairs; None: as many as the profile says."""
         number = self.profile.n_pairs if count is None else count
-        require_known("number of pairs", number, range(2, len(PAIRS) + 1))
+        require_whole("the number of pairs", number, 2, len(PAIRS))
         return PAIRS[:number]
 
     def examples(self, digits: list[int], skip: int = 0) -> list[int]:
         """Indices of test images that show these digits; skip: how many of each to pass over."""
+        if not isinstance(digits, list | tuple):
+            raise InvalidInputError(f"digits must be a list such as [2, 7], got {digits!r}")
+        require_whole("skip", skip, 0)
         labels = self.test_set().labels
         chosen: list[int] = []
         for digit in digits:
@@ -140,9 +152,12 @@ class Study:
             ) from error
 
     def save_table(self, table: pd.DataFrame, name: str) -> None:
-        """Write name.csv, numbers with four decimals."""
+        """Write name.csv, numbers with four decimals. Raises InvalidInputError for an empty table."""
+        folder = self._folder()
+        if table.empty:
+            raise InvalidInputError(f"the table {name} is empty; ask for at least one row")
         try:
-            table.to_csv(self._folder() / f"{name}.csv", float_format="%.4f")
+            table.to_csv(folder / f"{name}.csv", float_format="%.4f")
         except OSError as error:
             raise StoreError(
                 f"cannot write {name} to the figures folder: {error.strerror}"

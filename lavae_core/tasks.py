@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lavae_core import losses
+from lavae_core.errors import InvalidInputError
 from lavae_core.latent_maps import LatentMaps, NonLinearMaps, order_penalty
 from lavae_core.models import CVAE, LAVAE, Decoder
 
@@ -28,7 +29,13 @@ class Task(Protocol):
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 images (N, 28, 28) to floats (N, 1, 28, 28) in [0, 1]."""
+    """uint8 images (N, 28, 28) to floats (N, 1, 28, 28) in [0, 1].
+
+    Raises InvalidInputError for anything else: floats would be divided by 255 a second time.
+    """
+    if images.dtype != torch.uint8 or images.dim() != 3 or images.shape[1:] != (28, 28):
+        found = f"{images.dtype} {tuple(images.shape)}"
+        raise InvalidInputError(f"images must be torch.uint8 (N, 28, 28), got {found}")
     return images.unsqueeze(1).float().div_(255)
 
 

@@ -93,12 +93,20 @@ class _FlatAdaBelief:
 
 
 def train(
-    task: Task, schedule: Schedule, *, seed: int, runtime: Runtime, checkpoint: Path, label: str
+    task: Task,
+    schedule: Schedule,
+    *,
+    seed: int,
+    runtime: Runtime,
+    checkpoint: Path,
+    label: str,
+    keep_checkpoint: bool = False,
 ) -> list[dict[str, float]]:
     """Train `task.module` in place; return the loss curve.
 
     The curve is a row for every 50 steps: step, and each loss as a mean over those images.
-    `checkpoint` is a file that the run continues from when it exists, and is removed at the end.
+    `checkpoint` is a file that the run continues from when it exists, and is removed at the end
+    unless `keep_checkpoint`: then the caller removes it, once what was trained is safe.
     Raises TrainingError for a loss that is not finite, naming the step; the last state is kept.
     """
     total, batch = total_steps(task, schedule), samples_per_step(task, schedule)
@@ -135,7 +143,8 @@ def train(
             _save(checkpoint, optimizer, step, curve)
     progress.close()
     optimizer.release()
-    checkpoint.unlink(missing_ok=True)
+    if not keep_checkpoint:
+        checkpoint.unlink(missing_ok=True)
     return curve
 
 

@@ -60,4 +60,6 @@ def test_the_best_transfer_leaves_the_diagonal_out():
 
 
 def test_published_wins_are_counted_from_the_published_matrix():
-    assert heatmap.published_wins(paper.HEATMAP_PAIRS).startswith("in 1 of 4 columns (shear_x,canny)")
+    assert heatmap.published_wins(paper.HEATMAP_PAIRS).startswith(
+        "in 1 of 4 columns (shear_x,canny)"
+    )

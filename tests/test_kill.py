@@ -1,0 +1,90 @@
+"""Killed with SIGKILL at any moment, a training ends with the same bits; tests/kill.py does it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lavae_core import artifacts, paths
+
+SCRIPT = Path(__file__).with_name("kill.py")
+
+HOLD = """
+import os, sys
+from pathlib import Path
+from lavae_core import artifacts
+
+def make(folder, checkpoint):
+    checkpoint.parent.mkdir()
+    checkpoint.write_text("a state")
+    (folder / "half").write_text("x")
+    print("made half", flush=True)
+    sys.stdin.read()  # until it is killed
+
+artifacts.get_or_make("kind", {}, make, None)
+"""
+
+
+def test_killed_at_twenty_moments():
+    done = subprocess.run(
+        [sys.executable, "-W", "error", SCRIPT, "--times", "20"], capture_output=True, text=True
+    )
+    said = f"{done.stdout}{done.stderr}"
+    assert done.returncode == 0, said
+    assert re.search(r"^20 kills, .* all bits equal: yes, .* although saved: 0, ", said, re.M), said
+    for moment in ("clock", "rename checkpoint", "rename artifact"):  # the saves are among them
+        assert re.search(rf"^ +[1-9]\d* at: {moment}$", said, re.M), said
+
+
+def test_the_lock_of_a_dead_process_does_not_block(home):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout.readline() == "made half\n"
+        target = paths.artifacts_dir() / f"kind-{artifacts.key_of({})}"
+        lock = FileLock(f"{target}.lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            pass
+        else:
+            raise AssertionError("the living process does not hold its lock")
+        holder.kill()
+
+    def make(folder: Path, checkpoint: Path) -> dict:
+        assert os.listdir(folder) == []
+        return {"state": checkpoint.read_text()}
+
+    assert artifacts.get_or_make("kind", {}, make, lambda folder: folder) == target
+    assert not list(paths.artifacts_dir().glob("*partial*"))
+    assert not list((paths.artifacts_dir() / "checkpoints").iterdir())
+
+
+def test_a_full_disk_at_the_end_keeps_the_last_state(home, monkeypatch):
+    def make(folder: Path, checkpoint: Path) -> dict:
+        checkpoint.parent.mkdir(exist_ok=True)
+        if checkpoint.exists():
+            return {"state": checkpoint.read_text()}
+        checkpoint.write_text("step 500")
+        raise OSError(28, "No space left on device")
+
+    for expected in ("failed", "kept"):
+        try:
+            found = artifacts.get_or_make("kind", {}, make, lambda folder: "kept")
+        except artifacts.StoreError:
+            found = "failed"
+        assert found == expected
+
+
+def test_a_state_beside_its_finished_artifact_goes(home):
+    """Of a process that was killed between the two; else it would take up room for ever."""
+    artifacts.get_or_make("kind", {}, lambda folder, state: {}, lambda folder: folder)
+    state = paths.artifacts_dir() / "checkpoints" / f"kind-{artifacts.key_of({})}.safetensors"
+    state.parent.mkdir()
+    state.write_text("a state")
+    artifacts.get_or_make("kind", {}, None, lambda folder: folder)
+    assert not state.exists()
