@@ -235,7 +235,7 @@ def test_a_figures_folder_that_cannot_be_written(checkout):
     (checkout / "figures").write_text("a file")
     for write in (
         lambda: Study().save_figure(Figure(), "x"),
-        lambda: Study().save_table(pd.DataFrame(), "x"),
+        lambda: Study().save_table(pd.DataFrame({"x": [1]}), "x"),
         lambda: Study().verdict("Figure 1", "a", "1", "1", "agrees"),
     ):
         with pytest.raises(StoreError, match="figures folder") as caught:
@@ -248,7 +248,7 @@ def test_results_that_cannot_be_written(checkout):
         (checkout / "figures" / name).mkdir(parents=True)  # a folder in place of each file
     for write in (
         lambda: Study().save_figure(Figure(figsize=(1, 1)), "figure_01"),
-        lambda: Study().save_table(pd.DataFrame(), "table_01"),
+        lambda: Study().save_table(pd.DataFrame({"x": [1]}), "table_01"),
         lambda: Study().verdict("Figure 1", "a", "1", "1", "agrees"),
     ):
         with pytest.raises(StoreError, match="cannot write"):

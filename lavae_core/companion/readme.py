@@ -7,6 +7,8 @@ the first to need, whenever these were trained.
 
 import csv
 import io
+import json
+from collections.abc import Iterator
 
 from lavae_core import artifacts
 from lavae_core.companion.claims import claims_of
@@ -15,7 +17,7 @@ from lavae_core.companion.notebooks import Notebook, discover
 from lavae_core.companion.records import read_record
 from lavae_core.companion.settings import Settings
 from lavae_core.errors import LavaeError
-from lavae_core.paths import CHECKOUT, figures_dir
+from lavae_core.paths import CHECKOUT, artifacts_dir, figures_dir
 
 README = CHECKOUT / "README.md"
 MINUTES = "minutes.csv"
@@ -23,6 +25,7 @@ COLUMNS = ("notebook", "training", "running", "peak_mb")
 BEGIN = "<!-- made by run_all.sh: begin -->"
 END = "<!-- made by run_all.sh: end -->"
 GALLERY_COLUMNS = 3
+OUTERMOST = ("versions", "threads", "data_sha256")  # of a specification, not of an inner stage
 
 
 def write_minutes(notebooks: list[Notebook], settings: Settings) -> None:
@@ -35,12 +38,36 @@ def write_minutes(notebooks: list[Notebook], settings: Settings) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for notebook, record in zip(notebooks, records, strict=True):
-        new = [name for name in record["used"] if name not in charged]
+        needed = {name for used in record["used"] for name in _with_stages(used)}
+        new = needed - charged
         charged.update(new)
         training = sum(artifacts.minutes(name) for name in new)
         running = record["minutes"] - record["training"]
         writer.writerow([notebook.name, f"{training:.1f}", f"{running:.1f}", record["peak_mb"]])
     write_whole(settings.figures / MINUTES, text.getvalue())
+
+
+def _with_stages(name: str) -> set[str]:
+    """An artifact and the stages that it stands on: a transfer head needs stages 1 and 2."""
+    wanted = list(_inner(_spec(name)))
+    stages = {folder.parent.name for folder in artifacts_dir().glob(f"*-*/{artifacts.MANIFEST}")}
+    return {name} | {stage for stage in stages if _own(_spec(stage)) in wanted}
+
+
+def _spec(name: str) -> dict:
+    return json.loads((artifacts_dir() / name / artifacts.MANIFEST).read_text())["spec"]
+
+
+def _own(spec: dict) -> dict:
+    """A specification as it stands inside that of a later stage."""
+    return {key: value for key, value in spec.items() if key not in OUTERMOST}
+
+
+def _inner(spec: dict) -> Iterator[dict]:
+    for value in spec.values():
+        if isinstance(value, dict):
+            yield value
+            yield from _inner(value)
 
 
 def write_readme() -> None:
