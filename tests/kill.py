@@ -34,8 +34,8 @@ import torch
 from lavae_core import data, experiments, paths, runtime, tasks, training
 from lavae_core.profiles import Schedule
 
-IMAGES, EPOCHS, BATCH = 200, 4, 32
-TOTAL = EPOCHS * 4 * IMAGES // BATCH  # 100 steps
+IMAGES, EPOCHS, BATCH = 200, 3, 32
+TOTAL = EPOCHS * 4 * IMAGES // BATCH  # 75 steps
 CHECKPOINT_STEPS, LOG_STEPS = 8, 4
 HANGS_AFTER = 300  # seconds
 CUT_CHECKPOINT, WHOLE_ARTIFACT = "rename checkpoint", "rename artifact"  # the saves
