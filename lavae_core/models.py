@@ -6,16 +6,21 @@ logits of that shape, so that the sigmoid belongs to the loss or to the picture.
 
 import contextlib
 import io
+import warnings
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from tqdm import TqdmWarning
 
 from lavae_core.errors import InvalidInputError, StoreError, require_known, require_whole
 from lavae_core.latent_maps import LatentMaps
+
+with warnings.catch_warnings():  # in a notebook without ipywidgets it warns about its own bars
+    warnings.simplefilter("ignore", TqdmWarning)
+    from huggingface_hub import PyTorchModelHubMixin
 
 LATENT_DIM = 16
 FEATURES = 128 * 7 * 7

@@ -43,11 +43,15 @@ matplotlib.rcParams.update(
         "legend.fontsize": 8,
         "xtick.labelsize": 8,
         "ytick.labelsize": 8,
-        "figure.constrained_layout.use": True,
         "pdf.fonttype": 42,
         "svg.hashsalt": "lavae",
     }
 )
+
+
+def _subplots(rows: int = 1, columns: int = 1, **options):
+    # Not by rcParams: those would also move axes that were placed by hand.
+    return plt.subplots(rows, columns, layout="constrained", **options)
 
 
 def digit_rows(
@@ -60,7 +64,7 @@ def digit_rows(
         found = ", ".join(str(len(images)) for images in rows.values())
         raise InvalidInputError(f"every row needs the same images, at least one; got {found}")
     cell = min(0.62, (PAGE_WIDTH - 1.8) / count)
-    figure, axes = plt.subplots(
+    figure, axes = _subplots(
         len(rows), count, squeeze=False,
         figsize=(count * cell + 1.9, len(rows) * cell + (0.75 if column_titles else 0.45)),
     )  # fmt: skip
@@ -100,7 +104,7 @@ def augmentation_graph(images: Mapping[str, Tensor], labels: Mapping[str, str]) 
              "composed": "$A_2(A_1(x))$"}  # fmt: skip
     arrows = [("original", "first", "first"), ("original", "second", "second"),
               ("first", "composed", "second"), ("second", "composed", "first")]  # fmt: skip
-    figure = plt.figure(figsize=(PAGE_WIDTH, 3.6), layout="none")
+    figure = plt.figure(figsize=(PAGE_WIDTH, 3.6))
     canvas = figure.add_axes((0, 0, 1, 1))
     canvas.set(xlim=(0, 1), ylim=(0, 1))
     canvas.axis("off")
@@ -132,7 +136,7 @@ def heatmap(
     _require_some("matrices", tables)
     low = min(table.min(axis=None) for table in tables.values())
     high = max(table.max(axis=None) for table in tables.values())
-    figure, axes = plt.subplots(
+    figure, axes = _subplots(
         1, len(tables), figsize=(PAGE_WIDTH * 1.25, 3.9), squeeze=False, sharey=True
     )
     for position, (axis, (name, table)) in enumerate(zip(axes[0], tables.items(), strict=True)):
@@ -157,7 +161,7 @@ def _two_lines(pair: str) -> str:
 def projections(points: Mapping[str, np.ndarray], variants: Sequence[str], title: str) -> Figure:
     """Latents in the plane: a panel for each projection's points (M, 2), coloured by variant (M,)."""
     _require_some("projections", points)
-    figure, axes = plt.subplots(1, len(points), figsize=(PAGE_WIDTH * 1.15, 2.9), squeeze=False)
+    figure, axes = _subplots(1, len(points), figsize=(PAGE_WIDTH * 1.15, 2.9), squeeze=False)
     variants = np.asarray(variants)
     for axis, (name, plane) in zip(axes[0], points.items(), strict=True):
         for variant, colour in VARIANT_COLOURS.items():
@@ -175,7 +179,7 @@ def recursion_paths(
     background: np.ndarray, paths: Mapping[str, np.ndarray], variants: Sequence[str], title: str
 ) -> Figure:
     """Figure 5's paths: each (steps + 1, 2), numbered by step, over the test latents (M, 2)."""
-    figure, axis = plt.subplots(figsize=(PAGE_WIDTH * 0.85, 4.2))
+    figure, axis = _subplots(figsize=(PAGE_WIDTH * 0.85, 4.2))
     variants = np.asarray(variants)
     for variant in dict.fromkeys(variants):
         chosen = background[variants == variant]
@@ -194,7 +198,7 @@ def recursion_paths(
 
 def bars(table: pd.DataFrame, title: str, ylabel: str) -> Figure:
     """Grouped bars: a group for each column of `table`, a bar for each of its rows."""
-    figure, axis = plt.subplots(figsize=(PAGE_WIDTH, 3.1))
+    figure, axis = _subplots(figsize=(PAGE_WIDTH, 3.1))
     long = table.rename_axis("row").reset_index().melt("row", var_name="column")
     palette = OTHER_COLOURS[: len(table)]
     sns.barplot(long, x="column", y="value", hue="row", ax=axis, palette=palette, saturation=1)
@@ -209,7 +213,7 @@ def quartile_curve(
     curves: Mapping[str, np.ndarray], title: str, xlabel: str, ylabel: str
 ) -> Figure:
     """Mean and quartiles over images of curves (steps, N)."""
-    figure, axis = plt.subplots(figsize=(PAGE_WIDTH * 0.9, 3.2))
+    figure, axis = _subplots(figsize=(PAGE_WIDTH * 0.9, 3.2))
     for (label, values), colour in zip(curves.items(), OTHER_COLOURS, strict=False):
         steps = np.arange(1, len(values) + 1)
         low, middle, high = np.quantile(values, [0.25, 0.5, 0.75], axis=1)
@@ -227,7 +231,7 @@ def architecture(columns: Mapping[str, Sequence[tuple[str, str]]], title: str) -
     """Figures 2 and 11: a column of boxes (name, detail) for each part of a model, data flowing down
     each column and from one column to the next."""
     tallest = max(len(boxes) for boxes in columns.values())
-    figure, axes = plt.subplots(
+    figure, axes = _subplots(
         1, len(columns), figsize=(PAGE_WIDTH * 1.15, 0.62 * tallest + 0.9), squeeze=False
     )
     palette = list(VARIANT_COLOURS.values())

@@ -62,7 +62,8 @@ def _nbval(executed: list[Path]) -> list[str]:
 def _nbval_variables(variables: dict[str, str | None]) -> dict[str, str | None]:
     """As in running.py, but for another LAVAE_HOME."""
     progress = str(Path(variables["LAVAE_HOME"], "progress.json"))  # else bars come out as output
-    return Settings("smoke").variables() | variables | {"LAVAE_PROGRESS_FILE": progress}
+    own = {"LAVAE_PROGRESS_FILE": progress, "LAVAE_USED_FILE": None}
+    return Settings("smoke").variables() | variables | own
 
 
 def _run(name: str, module: list[str], variables: dict[str, str | None]) -> list[str]:
