@@ -124,10 +124,16 @@ def side_by_side(scores: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     return pd.DataFrame({name: dict(row) for name, row in scores.items()}).T
 
 
-def reverse_score(model: LAVAE, images: Tensor, head: str = NATIVE) -> tuple[float, float]:
-    """(BCE, squared error) of the reverse composition z L2 L1 against the composed images."""
-    mu, _ = encode(model, images[0])
-    return score(lambda z: model.decode(z, head), model.maps(mu, REVERSE), images[3])
+def reverse_score(
+    model: LAVAE, originals: Tensor, target: Tensor, head: str = NATIVE
+) -> tuple[float, float]:
+    """(BCE, squared error) of the reverse composition z L2 L1 of `originals` against `target`.
+
+    originals, target: uint8 (N, 28, 28). The target is the composed image of the order that the
+    decoder knows, A2(A1(x)), or that of the reverse order, A1(A2(x)).
+    """
+    mu, _ = encode(model, originals)
+    return score(lambda z: model.decode(z, head), model.maps(mu, REVERSE), target)
 
 
 def word_between(source: str, target: str) -> str:

@@ -4,6 +4,7 @@ its result, and knows how to make and to load it. Later stages contain the stage
 `load_or_train(experiment)` is the one way to a model; its key is a hash of the dataclass.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,8 +16,8 @@ from torch import Tensor, nn
 
 from lavae_core import artifacts, augmentations, data, seeding, tasks, training
 from lavae_core.augmentations import Pair
-from lavae_core.errors import require_known, require_number
-from lavae_core.latent_maps import VARIANT_WORDS, Moments, NonLinearMaps, fit_exact
+from lavae_core.errors import require_known, require_number, require_whole
+from lavae_core.latent_maps import VARIANT_WORDS, LatentMaps, Moments, NonLinearMaps, fit_exact
 from lavae_core.models import CVAE, LATENT_DIM, LAVAE, Decoder
 from lavae_core.profiles import Schedule
 from lavae_core.runtime import THREADS, Runtime
@@ -36,6 +37,10 @@ class Setting:
     n_train: int | None = None
     dataset: str = "mnist"
     latent_dim: int = LATENT_DIM
+
+    def __post_init__(self) -> None:
+        require_known("data set", self.dataset, data.DATASETS)
+        require_whole("latent_dim", self.latent_dim, 1)
 
     def originals(self) -> Tensor:
         """uint8 (N, 28, 28): the training images."""
@@ -64,8 +69,19 @@ class Experiment:
         """All that determines the result, as JSON: hashed into the key of the artifact."""
         sums = [data.DATASETS[self.setting.dataset].files[name].sha256
                 for name in sorted(data.DATASETS[self.setting.dataset].files)]  # fmt: skip
-        stages = {kind.KIND: kind.VERSION for kind in self._stages()}
-        return asdict(self) | {"versions": stages, "threads": THREADS, "data_sha256": sums}
+        stages = {stage.KIND: stage.VERSION for stage in self._stages()}
+        pairs = [Pair.parse(pair) for stage in self._stages() for pair in stage.pairs]
+        names = {name for pair in pairs for name in (pair.first, pair.second)}
+        return asdict(self) | {
+            "versions": stages, "threads": THREADS, "data_sha256": sums,
+            "augmentations": {name: augmentations.fingerprint(name) for name in sorted(names)},
+        }  # fmt: skip
+
+    @property
+    def pairs(self) -> list[str]:
+        """The pairs whose images this stage itself is trained on."""
+        found = (getattr(self, name, None) for name in ("pair", "evaluated"))
+        return [pair for pair in found if pair is not None]
 
     def train(self, task: tasks.Task, schedule: Schedule, checkpoint: Path) -> dict[str, Any]:
         """Run the loop; what the manifest should tell."""
@@ -75,9 +91,10 @@ class Experiment:
         )  # fmt: skip
         return {"curve": curve}
 
-    def _stages(self) -> list[type["Experiment"]]:
+    def _stages(self) -> list["Experiment"]:
+        """This experiment and those that it stands on."""
         inner = [value for value in vars(self).values() if isinstance(value, Experiment)]
-        return [type(self)] + [kind for value in inner for kind in value._stages()]
+        return [self] + [stage for value in inner for stage in value._stages()]
 
 
 @dataclass(frozen=True)
@@ -276,6 +293,7 @@ class Joint(Experiment):
     """Stages 1 and 2 trained at once (the negative result of Section IV-B)."""
 
     KIND = "joint"
+    VERSION = 2
     setting: Setting
     pair: str
     schedule: Schedule
@@ -286,6 +304,7 @@ class Joint(Experiment):
 
     def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
         model = self.setting.fresh(LAVAE)
+        model.maps = self.setting.fresh(_random_maps)
         images, orders = self.setting.variants(self.pair), Pair.parse(self.pair).orders
         told = self.train(tasks.Joint(model, images, orders), self.schedule, checkpoint)
         model.save_pretrained(folder)
@@ -304,6 +323,15 @@ def load_or_train(experiment: Experiment) -> Any:
     return artifacts.get_or_make(
         experiment.KIND, experiment.spec(), experiment.make, experiment.load
     )
+
+
+def _random_maps(latent_dim: int) -> LatentMaps:
+    """Two maps with nn.Linear's random start. The identity, where maps start elsewhere, already
+    satisfies the order term, and a joint run would hardly leave it."""
+    maps = LatentMaps(latent_dim=latent_dim)
+    for matrix in maps.matrices.data:
+        nn.init.kaiming_uniform_(matrix, a=math.sqrt(5))
+    return maps
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from lavae_core.errors import InvalidInputError, require_known
 # The words of the four variants of a pair (Section IV-C): the composition is never trained.
 VARIANT_WORDS = {"original": "", "first": "L1", "second": "L2", "composed": "L1 L2"}
 REVERSE = "L2 L1"
+MAX_POWER = 1000
 
 _LETTER = re.compile(r"(?P<name>[^\s^]+?)(?:\^(?P<power>-?\d+))?")
 
@@ -32,7 +33,10 @@ def parse_word(word: str, names: list[str]) -> list[tuple[int, int]]:
         if match is None:
             raise InvalidInputError(f'cannot read {text!r} in a word of maps; write L1 or "L1^-1"')
         require_known("latent map", match["name"], names)
-        letters.append((names.index(match["name"]), int(match["power"] or 1)))
+        power = int(match["power"] or 1)
+        if abs(power) > MAX_POWER:
+            raise InvalidInputError(f"powers in a word go from -{MAX_POWER} to {MAX_POWER}: {text}")
+        letters.append((names.index(match["name"]), power))
     return letters
 
 

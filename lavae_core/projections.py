@@ -55,8 +55,10 @@ def sample_box(low: Tensor, high: Tensor, count: int, generator: torch.Generator
     return low + uniform * (high - low)
 
 
-def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:
-    """Latents (steps, 16) at regular intervals from start (16,) to end (16,), both included."""
+def interpolate(ends: Tensor, steps: int) -> Tensor:
+    """Latents (steps, 16) at regular intervals between the two `ends` (2, 16), both included."""
     require_whole("steps", steps, 2)
-    weights = torch.linspace(0, 1, steps).to(start)[:, None]
-    return torch.lerp(start, end, weights)
+    if len(ends) != 2:
+        raise InvalidInputError(f"an interpolation has two ends, got {len(ends)}")
+    weights = torch.linspace(0, 1, steps).to(ends)[:, None]
+    return torch.lerp(ends[0], ends[1], weights)

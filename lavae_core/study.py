@@ -110,11 +110,20 @@ class Study:
         )
         return found.to(self.setting.runtime.device)
 
+    def originals(self, at_most: int) -> Tensor:
+        """uint8 (N, 28, 28) on the device: the first test images, at most that many."""
+        require_whole("the number of images", at_most, 1)
+        return self.test_set().images[:at_most].to(self.setting.runtime.device)
+
+    def swapped(self, pair: str) -> Tensor:
+        """uint8 (N, 28, 28) on the device: the test images composed in the other order, A1(A2(x))."""
+        parsed = Pair.parse(pair)
+        return self.variants(f"{parsed.second},{parsed.first}")[3]
+
     def commuting_share(self, pair: str) -> float:
         """Share of the test images for which A2(A1(x)) and A1(A2(x)) are the same image."""
-        parsed = Pair.parse(pair)
-        swapped = self.variants(f"{parsed.second},{parsed.first}")
-        return (self.variants(pair)[3] == swapped[3]).all(-1).all(-1).float().mean().item()
+        same = self.variants(pair)[3] == self.swapped(pair)
+        return same.all(-1).all(-1).float().mean().item()
 
     def heatmap_pairs(self, count: int | None = None) -> list[str]:
         """The first `count` of the paper's pairs; None: as many as the profile says."""
@@ -182,7 +191,9 @@ class Study:
                 rows = [*table.to_dict("records"), row]
                 table = pd.DataFrame(rows, columns=VERDICT_COLUMNS)
                 table = table.sort_values(["notebook", "item", "claim"])
-                table.to_csv(path, index=False)
+                partial = path.with_suffix(".partial")
+                table.to_csv(partial, index=False)
+                partial.replace(path)
         except OSError as error:
             raise StoreError(f"cannot write {path.name}: {error.strerror}") from error
         print(f"{item}: {claim}\n  published: {published}\n  here:      {here}\n  -> {verdict}")

@@ -110,7 +110,7 @@ class Stage2:
         lambda_inv: float = 1.0,
     ):
         self.module, self._mu, self._logvar = maps.requires_grad_(True), mu, logvar
-        self._orders, self._lambda_inv = orders, lambda_inv
+        self._orders, self._lambda_inv = orders or (None,) * (len(mu) - 1), lambda_inv
         self.size, self.width = mu.shape[1], 1
 
     def losses(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ the optimizer's two moments and t, and a run that was killed continues as if it 
 """
 
 import contextlib
+import hashlib
 import io
 import json
 import math
@@ -166,9 +167,18 @@ class _Order:
 
 def _save(path: Path, optimizer: _FlatAdaBelief, step: int, curve: list) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file(optimizer.state(), partial, {"step": str(step), "curve": json.dumps(curve)})
+    partial, state = path.with_suffix(".partial"), optimizer.state()
+    told = {"step": str(step), "curve": json.dumps(curve)}
+    save_file(state, partial, told | {"digest": _digest(state, **told)})
     partial.replace(path)
+
+
+def _digest(state: dict[str, Tensor], step: str, curve: str) -> str:
+    """SHA-256 of all that a checkpoint holds: safetensors would not notice a flipped bit."""
+    found = hashlib.sha256(f"{step}/{curve}".encode())
+    for name in sorted(state):
+        found.update(state[name].cpu().numpy())
+    return found.hexdigest()
 
 
 def _resume(path: Path, optimizer: _FlatAdaBelief) -> tuple[int, list]:
@@ -177,9 +187,12 @@ def _resume(path: Path, optimizer: _FlatAdaBelief) -> tuple[int, list]:
         return 0, []
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata()
+            metadata = file.metadata() or {}
+        state, digest = load_file(path), metadata.pop("digest")
+        if _digest(state, **metadata) != digest:
+            raise ValueError("damaged")
         step, curve = int(metadata["step"]), json.loads(metadata["curve"])
-        optimizer.restore(load_file(path), step)
+        optimizer.restore(state, step)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
         path.unlink()
         return 0, []

@@ -220,8 +220,14 @@ PARAMETERS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "n_images: none": (lambda: recursion(count=0), "no images to start from; .* at least one"),
     "steps: no interpolation": (
-        lambda: projections.interpolate(normal(16), normal(16), 1),
+        lambda: projections.interpolate(normal(2, 16), 1),
         "steps must be a whole number from 2, got 1",
+    ),
+    "ends: one digit": (lambda: projections.interpolate(normal(1, 16), 5), "two ends, got 1"),
+    "n_images: negative": (lambda: smoke().originals(-5), "images must be .* from 1, got -5"),
+    "word: a huge power": (lambda: recursion("L1^9999999"), "powers .* -1000 to 1000: L1.9999999"),
+    "data set: unknown": (
+        lambda: Setting(0, None, dataset="x"), "unknown data set 'x'; allowed: mnist"
     ),
     "coverage: none": (lambda: projections.bounding_box(normal(9, 16), 0), "coverage .* got 0"),
     "coverage: 90": (lambda: projections.bounding_box(normal(9, 16), 90), "above 0, to 1, got 90"),

@@ -97,7 +97,9 @@ def test_scores_of_a_perfect_model(perfect):
         assert list(table.index) == [*VARIANTS, "total"]
         assert list(table.columns) == ["bce", "mse"]
         assert table.to_numpy() == pytest.approx(0, abs=1e-6)
-    assert evaluation.reverse_score(perfect, perfect.images) == pytest.approx((0, 0), abs=1e-6)
+    assert evaluation.reverse_score(perfect, perfect.images[0], perfect.images[3]) == pytest.approx(
+        (0, 0), abs=1e-6
+    )
     assert evaluation.any_to_any_scores(perfect, perfect.images).to_numpy() == pytest.approx(
         0, abs=1e-6
     )
@@ -130,7 +132,7 @@ def test_scores_ask_the_named_head():
     native, other = (evaluation.lavae_scores(both, images, head) for head in ("native", "other"))
     assert not native.equals(other)
     assert native.equals(evaluation.lavae_scores(model, images))
-    assert evaluation.reverse_score(both, images, "other")[0] == pytest.approx(
+    assert evaluation.reverse_score(both, images[0], images[3], "other")[0] == pytest.approx(
         other.loc["composed", "bce"]  # the maps are identities still
     )
     with pytest.raises(InvalidInputError, match="unknown decoder head"):
@@ -142,11 +144,12 @@ def test_reverse_composition_is_the_other_order(perfect):
     swap[:2] = swap[[1, 0]]  # now the maps do not commute
     perfect.maps.matrices.data[1] = swap @ perfect.maps.matrices[1]
     composed = evaluation.lavae_scores(perfect, perfect.images).loc["composed", "bce"]
-    reverse = evaluation.reverse_score(perfect, perfect.images)[0]
+    reverse = evaluation.reverse_score(perfect, perfect.images[0], perfect.images[3])[0]
     assert composed == pytest.approx(0, abs=1e-6)
-    perfect.images = perfect.images[:, :2]
     assert reverse > 1
-    assert evaluation.reverse_score(perfect, perfect.images)[0] == pytest.approx(2 * reverse)
+    perfect.images = perfect.images[:, :2]
+    half = evaluation.reverse_score(perfect, perfect.images[0], perfect.images[3])[0]
+    assert half == pytest.approx(2 * reverse)
 
 
 # --- any to any ----------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 import torch
 from made_up import same_weights, uint8_images
 
-from lavae_core import artifacts, data, experiments, training
+from lavae_core import artifacts, augmentations, data, experiments, training
 from lavae_core.augmentations import Pair, variants
 from lavae_core.errors import InvalidInputError
 from lavae_core.experiments import (
@@ -75,11 +75,16 @@ def test_every_choice_is_in_the_key(setting, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(experiments, "THREADS", 1)
         keys.append(key(head))
+    for name in ("flip_lr", "canny"):  # of the base pair, and of the head's own
+        with monkeypatch.context() as patch:
+            changed = replace(augmentations.get(name), function=lambda x, *_: 255 - x)
+            patch.setitem(augmentations.AUGMENTATIONS, name, changed)
+            keys.append(key(head))
     for stage in (Stage1, Maps, Head):  # a later version of a stage reaches all that stand on it
         with monkeypatch.context() as patch:
             patch.setattr(stage, "VERSION", 99)
             keys.append(key(head))
-    assert len(set(keys)) == len(keys) == 1 + len(heads) + 4
+    assert len(set(keys)) == len(keys) == 1 + len(heads) + 6
     assert key(head) == keys[0]
 
 
@@ -120,6 +125,10 @@ def test_the_stages_stand_on_each_other_and_are_found_again(setting, monkeypatch
         assert same_weights(made[name].encoder, made["stage1"].encoder)
         assert same_weights(made[name].decoders["native"], made["stage1"].decoders["native"])
     assert same_weights(made["head"].maps, made["maps"].maps)
+    start = experiments._random_maps(16).matrices
+    assert (
+        not torch.equal(start[0], start[1]) and (start - torch.eye(16)).norm(dim=(1, 2)).min() > 3
+    )
     assert list(made["head"].decoders) == ["native", "flip_ud,rotate_cw"]
     assert torch.equal(made["stage1"].maps.matrices, torch.eye(16).repeat(2, 1, 1))
 

@@ -111,7 +111,7 @@ def test_the_box_holds_its_share_and_samples_lie_in_it():
 
 def test_interpolation_is_regular_and_reaches_both_ends():
     start, end = torch.zeros(16), torch.ones(16)
-    line = projections.interpolate(start, end, 5)
+    line = projections.interpolate(torch.stack([start, end]), 5)
     assert torch.equal(line[:, 0], torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]))
 
 

@@ -254,21 +254,25 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[:-7])
 
 
-def without_a_moment(path):
-    state = load_file(path)
-    del state["exp_avg_var"]
-    save_file(state, path, {"step": "8", "curve": "[]"})
+def signed(path, change=lambda state: None, **told):
+    """Write the state again after `change`, with a digest that fits it."""
+    state, told = load_file(path), {"step": "8", "curve": "[]"} | told
+    change(state)
+    save_file(state, path, told | {"digest": training._digest(state, **told)})
 
 
-def of_another_model(path):
-    state = {name: tensor[:-1].clone() for name, tensor in load_file(path).items()}
-    save_file(state, path, {"step": "8", "curve": "[]"})
+def of_another_model(state):
+    state.update({name: tensor[:-1].clone() for name, tensor in state.items()})
 
 
-def with_one_shape_that_differs(path):
-    state = load_file(path)
+def with_one_shape_that_differs(state):
     state["exp_avg"] = state["exp_avg"][:1].clone()
-    save_file(state, path, {"step": "8", "curve": "[]"})
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
 
 
 DAMAGES = {
@@ -276,14 +280,13 @@ DAMAGES = {
     "emptied": lambda path: path.write_bytes(b""),
     "no safetensors": lambda path: path.write_bytes(b"x" * 500),
     "no metadata": lambda path: save_file(load_file(path), path),
-    "no step": lambda path: save_file(load_file(path), path, {"curve": "[]"}),
-    "step is no number": lambda path: save_file(
-        load_file(path), path, {"step": "eight", "curve": "[]"}
-    ),
-    "curve is no JSON": lambda path: save_file(load_file(path), path, {"step": "8", "curve": "["}),
-    "a moment is missing": without_a_moment,
-    "another model": of_another_model,
-    "one shape differs": with_one_shape_that_differs,
+    "no step": lambda path: save_file(load_file(path), path, {"curve": "[]", "digest": "0"}),
+    "a bit flipped": flip_a_bit,
+    "step is no number": lambda path: signed(path, step="eight"),
+    "curve is no JSON": lambda path: signed(path, curve="["),
+    "a moment is missing": lambda path: signed(path, lambda state: state.pop("exp_avg_var")),
+    "another model": lambda path: signed(path, of_another_model),
+    "one shape differs": lambda path: signed(path, with_one_shape_that_differs),
 }
 
 

@@ -1,0 +1,184 @@
+"""Measure this project against the baseline, in one run and interleaved.
+
+    python benchmarks/run.py
+
+Every pair of measurements is taken in turns, so that whatever else the machine does meets both.
+Writes results.csv, and the table of the README, from medians of ROUNDS rounds.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from statistics import median
+
+import baseline
+import pandas as pd
+import psutil
+import torch
+
+from lavae_core import augmentations, data, evaluation, runtime, tasks, training
+from lavae_core.augmentations import Pair
+from lavae_core.experiments import encode
+from lavae_core.latent_maps import LatentMaps, Moments, fit_exact
+from lavae_core.models import LAVAE, Decoder
+from lavae_core.paper import FLIPS
+from lavae_core.profiles import Schedule, resolve
+
+HERE = Path(__file__).parent
+ROUNDS = 5
+STEPS = 30  # of a round; the first of the baseline's are not counted
+WARM = 3
+N_TRAIN, N_TEST = 60_000, 10_000
+EPOCH_1 = 4 * N_TRAIN // 64  # steps of 64 images, every variant once
+EPOCH_2 = EPOCH_3 = N_TRAIN // 64  # steps of 64 originals with their variants
+PAPER_EPOCHS = {"stage 1": 100, "stage 2": 60}
+# Multiply-adds of a step of 64 as the paper's networks are written, times two for operations:
+# encoder 6.6e6 (forward; the first layer needs no gradient of its input), decoder 12.7e6.
+STEP_FLOP = 5.2e9
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def per_step(steps: Iterator[float]) -> float:
+    """Seconds a step, from STEPS steps after WARM ones that fill caches and start the loader."""
+    list(islice(steps, WARM))
+    return seconds(lambda: list(islice(steps, STEPS))) / STEPS
+
+
+def per_engine_step(task: tasks.Task, schedule: Schedule) -> float:
+    """Seconds a step of the project's own loop on `task`, checkpoints and log included."""
+    steps = STEPS * 64 // schedule.batch
+    short = Schedule(epochs=steps * schedule.batch / (task.size * task.width), batch=schedule.batch)
+    with tempfile.TemporaryDirectory() as folder:
+        return seconds(
+            lambda: training.train(
+                task, short, seed=0, runtime=RUNTIME, checkpoint=Path(folder) / "state", label="b"
+            )
+        ) / training.total_steps(task, short)
+
+
+def in_turns(pairs: dict[str, tuple[Callable, Callable]]) -> dict[str, tuple[float, float]]:
+    """Medians over the rounds of what each pair of measurements returns."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in pairs}
+    for number in range(1, ROUNDS + 1):
+        for name, (before, after) in pairs.items():
+            found[name].append((before(), after()))
+        print(f"round {number} of {ROUNDS}", flush=True)
+    return {name: tuple(map(median, zip(*both, strict=True))) for name, both in found.items()}
+
+
+RUNTIME = runtime.start()
+
+
+def measure() -> pd.DataFrame:
+    """A row for each kind of work: seconds of the baseline and of this project, and the ratio."""
+    images = data.load("train").images
+    pair = Pair.parse(FLIPS)
+    train_set = augmentations.variants(images, pair, split="train", seed=0)
+    test_set = augmentations.variants(data.load("test").images, pair, split="test", seed=0)
+    model = LAVAE()
+    mu, logvar = (torch.randn(3, N_TRAIN, 16) for _ in range(2))
+    latents = torch.randn(N_TEST, 16)
+    head = resolve("quick").head
+    stage1 = tasks.Stage1(LAVAE(), train_set)
+    stage3 = tasks.Stage3(Decoder(), torch.randn(4, N_TRAIN, 16), train_set)
+
+    def stage2() -> float:
+        def work() -> None:
+            shape = (3, N_TRAIN)
+            mu, logvar = encode(model, train_set[:3].flatten(0, 1))
+            moments = Moments(mu.unflatten(0, shape), logvar.unflatten(0, shape).double().exp())
+            fit_exact(moments, pair.orders)
+
+        return seconds(work)
+
+    def evaluate() -> float:
+        return seconds(lambda: evaluation.lavae_scores(model, test_set))
+
+    def epoch_of_heads() -> float:
+        return per_engine_step(stage3, head) * (4 * N_TRAIN // head.batch)
+
+    maps = LatentMaps(3)
+    work = {
+        "stage 1, a step of 64 images": (
+            lambda: per_step(baseline.stage1(images)),
+            lambda: per_engine_step(stage1, Schedule(epochs=1)),
+        ),
+        "stage 2, whole": (
+            lambda: per_step(baseline.stage2(images)) * EPOCH_2 * PAPER_EPOCHS["stage 2"],
+            stage2,
+        ),
+        "stage 3, an epoch": (
+            lambda: per_step(baseline.stage3(images)) * EPOCH_3,
+            epoch_of_heads,
+        ),
+        "evaluation, 10,000 test images in 4 variants": (
+            lambda: per_step(baseline.evaluation(test_set[0])) * (N_TEST / 64),
+            evaluate,
+        ),
+        "a word of three maps on 10,000 latents": (
+            lambda: seconds(lambda: baseline.word(latents)),
+            lambda: seconds(lambda: maps(latents, "L1 L2 L3")),
+        ),
+    }
+    with torch.no_grad():
+        for parameter in model.parameters():  # far from zero: denormal numbers are slow
+            parameter.mul_(1.0)
+    rows = [
+        {"work": name, "baseline_s": before, "here_s": after, "ratio": before / after}
+        for name, (before, after) in in_turns(work).items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def floor() -> dict[str, float]:
+    """Seconds of a stage-1 step if all of it ran at the rate of a large matrix product."""
+    kind = torch.bfloat16 if RUNTIME.precision == "bf16" else torch.float32
+    a, b = (torch.randn(2048, 2048).to(kind) for _ in range(2))
+    rate = 2 * 2048**3 / min(seconds(lambda: a @ b) for _ in range(10))
+    return {"gflop_per_s": rate / 1e9, "seconds": STEP_FLOP / rate}
+
+
+def import_seconds() -> float:
+    """Seconds that lavae_core.study takes to import beyond torch's own."""
+    code = "import time, torch; t = time.perf_counter(); import lavae_core.study; " \
+           "print(time.perf_counter() - t)"  # fmt: skip
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+        for _ in range(3)
+    ]
+    return median(times)
+
+
+def machine() -> str:
+    """The processor in words, without the name of the machine."""
+    flags = torch.cpu.get_capabilities()
+    names = [name for name in ("avx2", "avx512", "avx512_bf16", "amx_bf16") if flags.get(name)]
+    return (
+        f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, {', '.join(names) or 'no'} "
+        f"vector instructions, PyTorch {torch.__version__}, {RUNTIME.precision}"
+    )
+
+
+if __name__ == "__main__":
+    table = measure()
+    least = floor()
+    extra = [
+        {"work": "floor of a stage-1 step", "here_s": least["seconds"]},
+        {"work": "import beyond torch", "here_s": import_seconds()},
+        {"work": "peak memory, GB", "here_s": psutil.Process().memory_info().rss / 1e9},
+    ]
+    table = pd.concat([table, pd.DataFrame(extra)], ignore_index=True)
+    table["machine"] = f"{machine()}, {least['gflop_per_s']:.0f} GFLOP/s"
+    table.to_csv(HERE / "results.csv", index=False, float_format="%.6g")
+    print(table.drop(columns="machine").to_string(index=False))
