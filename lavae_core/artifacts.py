@@ -75,6 +75,17 @@ def get_or_make(
     return found
 
 
+def exists(kind: str, spec: dict[str, Any]) -> bool:
+    """Whether the store has an artifact of (kind, spec); it may still turn out to be damaged."""
+    return (paths.artifacts_dir() / f"{kind}-{key_of(spec)}").is_dir()
+
+
+def specs(kind: str) -> list[dict[str, Any]]:
+    """The specifications of all artifacts of a kind in the store."""
+    found = sorted(paths.artifacts_dir().glob(f"{kind}-*/{MANIFEST}"))
+    return [json.loads(file.read_text())["spec"] for file in found]
+
+
 def minutes(name: str) -> float:
     """What an artifact of the store, by the name of its folder, took to make, without inner ones."""
     return json.loads((paths.artifacts_dir() / name / MANIFEST).read_text())["told"]["minutes"]

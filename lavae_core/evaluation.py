@@ -23,43 +23,66 @@ CHUNK = 500
 
 
 @torch.no_grad()
-def score(decode, codes: Tensor, targets: Tensor) -> tuple[float, float]:
-    """(BCE, squared error) of decode(codes) against uint8 targets (N, 28, 28)."""
-    bce = squared = 0.0
+def image_scores(decode, codes: Tensor, targets: Tensor) -> Tensor:
+    """(2, N): BCE and squared error of decode(codes) against each uint8 target (N, 28, 28)."""
+    parts = []
     for code, target in zip(codes.split(CHUNK), targets.split(CHUNK), strict=True):
         logits, wanted = decode(code), to_float(target)
-        bce += F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum").item()
-        squared += F.mse_loss(torch.sigmoid(logits), wanted, reduction="sum").item()
-    return bce / len(targets), squared / len(targets)
+        bce = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+        squared = (torch.sigmoid(logits) - wanted).square()
+        parts.append(torch.stack([bce, squared]).sum((2, 3, 4)))
+    return torch.cat(parts, dim=1)
 
 
-def _table(scores: dict[str, tuple[float, float]]) -> pd.DataFrame:
-    table = pd.DataFrame(scores, index=["bce", "mse"]).T
+def score(decode, codes: Tensor, targets: Tensor) -> tuple[float, float]:
+    """(BCE, squared error) of decode(codes) against uint8 targets (N, 28, 28)."""
+    bce, squared = image_scores(decode, codes, targets).double().mean(1).tolist()
+    return bce, squared
+
+
+def _table(scores: Mapping[str, Tensor]) -> pd.DataFrame:
+    means = {variant: each.double().mean(1).tolist() for variant, each in scores.items()}
+    table = pd.DataFrame(means, index=["bce", "mse"]).T
     table.loc["total"] = table.sum()
     return table
+
+
+def lavae_image_scores(
+    model: LAVAE, images: Tensor, head: str = NATIVE, maps=None
+) -> dict[str, Tensor]:
+    """image_scores (2, N) of each variant, reached from the original by its word.
+
+    images: uint8 (4, N, 28, 28), the variants of the pair that `head` decodes into. Only the
+    originals are encoded: those of a transfer head's pair are the same images.
+    maps: other latent maps than the model's own.
+    """
+    mu, _ = encode(model, images[0])
+    latent_maps = model.maps if maps is None else maps
+    return {
+        variant: image_scores(lambda z: model.decode(z, head), latent_maps(mu, word), target)
+        for (variant, word), target in zip(VARIANT_WORDS.items(), images, strict=True)
+    }
 
 
 def lavae_scores(model: LAVAE, images: Tensor, head: str = NATIVE, maps=None) -> pd.DataFrame:
     """Rows original, first, second, composed, total; columns bce, mse (Table I, Figure 7).
 
-    images: uint8 (4, N, 28, 28), the variants of the pair that `head` decodes into. Only the
-    originals are encoded when the head is native; a transfer head's originals are the same images.
-    maps: other latent maps than the model's own.
+    Means of lavae_image_scores, whose arguments it has.
     """
-    mu, _ = encode(model, images[0])
-    latent_maps = model.maps if maps is None else maps
-    return _table({
-        variant: score(lambda z: model.decode(z, head), latent_maps(mu, word), target)
-        for (variant, word), target in zip(VARIANT_WORDS.items(), images, strict=True)
-    })  # fmt: skip
+    return _table(lavae_image_scores(model, images, head, maps))
+
+
+def autoencoding_image_scores(model: LAVAE, images: Tensor) -> dict[str, Tensor]:
+    """image_scores (2, N) of each variant, encoded and decoded itself: what a plain VAE does."""
+    return {
+        variant: image_scores(model.decode, encode(model, target)[0], target)
+        for variant, target in zip(VARIANTS, images, strict=True)
+    }
 
 
 def autoencoding_scores(model: LAVAE, images: Tensor) -> pd.DataFrame:
-    """Each variant encoded and decoded itself: what a plain VAE does, and the bound for any map."""
-    return _table({
-        variant: score(model.decode, encode(model, target)[0], target)
-        for variant, target in zip(VARIANTS, images, strict=True)
-    })  # fmt: skip
+    """Each variant encoded and decoded itself, as lavae_scores: the bound for any map."""
+    return _table(autoencoding_image_scores(model, images))
 
 
 def one_hots(n_conditions: int) -> Tensor:
@@ -79,13 +102,18 @@ def cvae_outputs(model: CVAE, images: Tensor) -> Tensor:
     return torch.stack([model.decode(mu, c.expand(len(x), -1)) for c in conditions])
 
 
-def cvae_scores(model: CVAE, images: Tensor) -> pd.DataFrame:
-    """As lavae_scores, for a CVAE that encodes the original and decodes with another one-hot."""
+def cvae_image_scores(model: CVAE, images: Tensor) -> dict[str, Tensor]:
+    """image_scores (2, N) of each variant: the original encoded, decoded with another one-hot."""
     logits = torch.cat([cvae_outputs(model, part) for part in images[0].split(CHUNK)], dim=1)
-    return _table({
-        variant: score(lambda code: code, output, target)
+    return {
+        variant: image_scores(lambda code: code, output, target)
         for variant, output, target in zip(VARIANTS, logits, images, strict=True)
-    })  # fmt: skip
+    }
+
+
+def cvae_scores(model: CVAE, images: Tensor) -> pd.DataFrame:
+    """As lavae_scores, for a CVAE."""
+    return _table(cvae_image_scores(model, images))
 
 
 @torch.no_grad()

@@ -26,6 +26,7 @@ VARIANT_COLOURS = {
     "composed": "#CC79A7",
 }
 OTHER_COLOURS = ["#D55E00", "#56B4E9", "#000000", "#999999"]  # models, samples, words
+VERDICT_COLOURS = {"holds": "#009E73", "open": "#E69F00", "does not hold": "#D55E00"}
 MARKERS = {"original": "o", "first": "^", "second": "s", "composed": "D"}
 PAGE_WIDTH = 7.0  # inches
 
@@ -224,6 +225,54 @@ def quartile_curve(
     axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axis.set_ylim(bottom=0)
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def intervals(table: pd.DataFrame, title: str) -> Figure:
+    """The statistics of the claims: a row for each part with its 95% interval, its bound and the
+    paper's value, all over the bound, so that 1 is where the verdict changes.
+
+    table: of claims.table(); rows without a value are left out.
+    """
+    shown = table.dropna(subset=["value", "low"]).iloc[::-1].reset_index(drop=True)
+    bound = shown["rule"].str.split().str[-1].astype(float)
+    figure, axis = _subplots(figsize=(PAGE_WIDTH * 1.15, 0.24 * len(shown) + 1.3))
+    for place, row in shown.iterrows():
+        colour = VERDICT_COLOURS[row["part verdict"]]
+        low, value, high = (row[name] / bound[place] for name in ("low", "value", "high"))
+        axis.plot([low, high], [place, place], color=colour, lw=2.2, solid_capstyle="butt")
+        axis.plot(value, place, "o", color=colour, ms=5)
+        if pd.notna(row["published"]):
+            axis.plot(row["published"] / bound[place], place, "x", color="0.35", ms=5)
+        side = "<" if row["rule"].startswith("below") else ">"
+        axis.text(1.02, place, side, transform=axis.get_yaxis_transform(), va="center", fontsize=8)
+    axis.axvline(1, color="0.35", lw=1, ls="--")
+    axis.set_xscale("log", base=2)
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.set_yticks(range(len(shown)), shown["part"], fontsize=7)
+    axis.set(title=title, xlabel="statistic over its bound (claimed side at the right)")
+    handles = [
+        plt.Line2D([], [], color=colour, marker="o", lw=2, label=verdict)
+        for verdict, colour in VERDICT_COLOURS.items()
+    ]
+    handles.append(plt.Line2D([], [], color="0.35", marker="x", lw=0, label="published"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    return figure
+
+
+def scatter_by_pair(
+    points: pd.DataFrame, x: str, y: str, colour: str, title: str, xlabel: str, ylabel: str
+) -> Figure:
+    """Points of two columns, one colour and marker for each value of the column `colour`."""
+    figure, axis = _subplots(figsize=(PAGE_WIDTH, 3.6))
+    names = list(dict.fromkeys(points[colour]))
+    palette = dict(zip(names, VARIANT_COLOURS.values(), strict=False))
+    sns.scatterplot(
+        points, x=x, y=y, hue=colour, style=colour, palette=palette if len(palette) == len(names)
+        else None, ax=axis, s=45,
+    )  # fmt: skip
+    axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axis.legend(title=f"{colour} on", loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 

@@ -14,7 +14,7 @@ PACKAGE = Path(lavae_core.__file__).parent
 # A module may import modules of the lines above its own only, and every module has its line.
 LAYERS = [
     "errors paths seeding progress paper",
-    "profiles",
+    "profiles claims explanation",
     "latent_maps augmentations data",
     "models losses runtime plotting",
     "tasks",
@@ -22,7 +22,7 @@ LAYERS = [
     "experiments",
     "evaluation projections separability",
     "study transforms",
-    "heatmap",
+    "heatmap measurements",
     "companion",
 ]
 LAYER = {name: place for place, line in enumerate(LAYERS) for name in line.split()}

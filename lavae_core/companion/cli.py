@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import sys
+from dataclasses import replace
 
 from lavae_core.companion.files import shown
 from lavae_core.companion.notebooks import Notebook, choose, discover
@@ -14,6 +15,8 @@ from lavae_core.profiles import PROFILES
 DESCRIPTION = (
     "Makes every figure and table of the paper anew; a next call goes on where one stopped."
 )
+
+JUDGING = ("claims", "transfer_explained")  # what the notebooks that read the measurements write
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,13 +52,25 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--force", action="store_true", help="run also what is done")
     parser.add_argument("--device", help="cpu, cuda or cuda:N")
     parser.add_argument("--seed", type=int, help="another seed than that of the committed results")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        metavar="SEED",
+        help="measure the claims for these seeds, then judge them (hours; goes on where it stopped)",
+    )
+    parser.add_argument("--scheduler", help="of a Dask cluster that runs --seeds, tcp://host:port")
     alone = parser.add_mutually_exclusive_group()
     alone.add_argument("--list", action="store_true", help="list the notebooks and what they write")
     alone.add_argument("--check", action="store_true", help="run every test")
     options = parser.parse_args(arguments)
-    others = ("profile", "only", "force", "device", "seed")
+    others = ("profile", "only", "force", "device", "seed", "seeds", "scheduler")
     if options.check and any(getattr(options, n) != parser.get_default(n) for n in others):
         parser.error("--check takes no other option")
+    if options.scheduler and not options.seeds:
+        parser.error("--scheduler goes with --seeds")
+    if options.seeds and (options.only or options.list or options.seed is not None):
+        parser.error("--seeds does not go with --only, --list or --seed")
     return options
 
 
@@ -71,15 +86,27 @@ def _run(options: argparse.Namespace) -> int:
     if options.list:
         _list(chosen)
         return 0
-    _require_seed(options.seed)
+    for seed in options.seeds or [options.seed]:
+        _require_seed(seed)
     _require_device(options.device)
     settings = Settings(options.profile, options.seed, options.device, options.force)
+    if options.seeds:
+        chosen, settings = _sweep(options, everything, settings)
     from lavae_core.companion.report import write_report
     from lavae_core.companion.running import run_notebooks
 
     run_notebooks(chosen, settings)
     print(f"\nreport: {shown(write_report(everything, settings))}")
     return 0
+
+
+def _sweep(options, everything: list[Notebook], settings: Settings):
+    """Measure the seeds; the notebooks that judge them, to be run again, and the settings for it."""
+    from lavae_core.companion.sweep import sweep
+
+    sweep(sorted(set(options.seeds)), settings, options.scheduler)
+    judging = [notebook for notebook in everything if notebook.output_stem in JUDGING]
+    return judging, replace(settings, force=True)
 
 
 def _list(notebooks: list[Notebook]) -> None:

@@ -25,7 +25,12 @@ COLUMNS = ("notebook", "training", "running", "peak_mb")
 BEGIN = "<!-- made by run_all.sh: begin -->"
 END = "<!-- made by run_all.sh: end -->"
 GALLERY_COLUMNS = 3
-OUTERMOST = ("versions", "threads", "data_sha256")  # of a specification, not of an inner stage
+OUTERMOST = (
+    "versions",
+    "threads",
+    "data_sha256",
+    "augmentations",
+)  # of a specification, not of an inner stage
 
 
 def write_minutes(notebooks: list[Notebook], settings: Settings) -> None:

@@ -20,7 +20,7 @@ from lavae_core.companion.notebooks import Notebook
 from lavae_core.companion.settings import Settings
 
 PAPER = "Towards Composable Distributions of Latent Space Augmentations"
-PICTURES = ("figure_", "table_", "appendix_", "claim_")
+PICTURES = ("figure_", "table_", "appendix_", "claim", "transfer_")
 
 PAGE = """
 {%- extends 'lab/index.html.j2' -%}

@@ -1,0 +1,218 @@
+"""Every claim of the paper as statistics, each with a rule that was fixed before looking.
+
+A statistic is a mean over the test images, or the ratio of two such means. Its 95% interval is a
+bootstrap over seeds and, within them, over test images. A part of a claim holds when the whole
+interval is on the claimed side of the bound, fails when the whole interval is on the other side,
+and is open in between. A claim holds when all its parts hold (or, where it says that something
+can happen, any of them), and does not hold when all fail.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from lavae_core import paper
+from lavae_core.errors import InvalidInputError
+from lavae_core.paper import FLIPS, HEATMAP_PAIRS
+
+DRAWS = 1000  # of the bootstrap
+SAMPLING_SEED = 0
+
+HOLDS, IN_PART, FAILS = "holds", "holds in part", "does not hold"
+OPEN, NOT_TESTABLE, NOT_MEASURED = "open", "cannot be tested", "not measured"
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is compared with what. measured, against: names of vectors (measurements.py); the
+    statistic is mean(measured) / mean(against), or mean(measured) without `against`. side: "below"
+    or "above" `bound`. published: the paper's value of the statistic, None where it has none."""
+
+    what: str
+    measured: str
+    against: str | None
+    side: str
+    bound: float
+    published: float | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim, where the paper makes it, and its parts; without parts it cannot be tested.
+    enough: "all" of the parts, or "any"."""
+
+    text: str
+    section: str
+    parts: tuple[Part, ...]
+    enough: str = "all"
+
+
+def _published(model: str, other: str, column: str = "total") -> float:
+    return paper.TABLE_1.loc[model, column] / paper.TABLE_1.loc[other, column]
+
+
+def _transfers() -> tuple[Part, ...]:
+    """A head of another pair against the native decoder, for every cell off the diagonal."""
+    return tuple(
+        Part(f"{trained} to {evaluated}, over native", f"transfer/{trained}/{evaluated}",
+             f"native/{evaluated}", "below", 1.0,
+             paper.FIGURE_7.loc[trained, evaluated] / paper.FIGURE_7.loc[evaluated, evaluated])
+        for evaluated, trained in product(HEATMAP_PAIRS, HEATMAP_PAIRS)
+        if trained != evaluated
+    )  # fmt: skip
+
+
+def _reverses(name: str, what: str) -> tuple[Part, ...]:
+    return tuple(
+        Part(f"{pair}: {what}", f"{name}/{pair}", f"composed/{pair}", "below", 1.1)
+        for pair in HEATMAP_PAIRS
+    )
+
+
+CLAIMS = (
+    Claim("LAVAE beats both CVAEs and a standard VAE on the four variants", "Table I, abstract", (
+        Part("total over that of the CVAE", "bce/LAVAE/total", "bce/CVAE/total", "below", 1.0,
+             _published("LAVAE", "CVAE")),
+        Part("total over that of the CVAE in LAVAE's training", "bce/LAVAE/total",
+             "bce/CVAE, LAVAE training/total", "below", 1.0,
+             _published("LAVAE", "CVAE, LAVAE training")),
+        Part("total over that of a VAE of originals", "bce/LAVAE/total", "bce/VAE/total", "below", 1.0),
+    )),
+    Claim("the composition emerges without being trained", "Section IV-C", (
+        Part("composed over the single map L1", "bce/LAVAE/composed", "bce/LAVAE/first", "below", 1.1,
+             81.57 / 75.89),
+        Part("composed over the image's own latent", "bce/LAVAE/composed", "bce/own latent/composed",
+             "below", 1.2),
+    )),
+    Claim("reverse composition works with some loss (against the trained order)", "Section IV-C",
+          _reverses("reverse", "reverse over composed")),
+    Claim("reverse composition reaches the image of its own order", "Section IV-C",
+          _reverses("reverse, own order", "reverse over composed")),
+    Claim("inverses lead from any variant to any other", "Section IV-C", (
+        Part("twelve routes over own latents", "bce/any to any", "bce/own latent/mean", "below", 1.1),
+    )),
+    Claim("recursion is stable around some samples", "Section IV-C", (
+        Part("share of test images that settle in 7 steps", "stable", None, "above", 0.5),
+    )),
+    Claim("transferring can beat native training", "Section V-B", _transfers(), enough="any"),
+    Claim("a conditional CVAE does not keep the identity of the image", "Section V-C", (
+        Part("CVAE: outputs nearest to their own original", "identity/CVAE", None, "below", 0.5),
+        Part("LAVAE: outputs nearest to their own original", "identity/LAVAE", None, "above", 0.5),
+    )),
+    Claim("a CVAE in LAVAE's training reconstructs worse and does not compose", "Section V-C", (
+        Part("original over LAVAE's", "bce/CVAE, LAVAE training/original", "bce/LAVAE/original",
+             "above", 1.0, _published("CVAE, LAVAE training", "LAVAE", "original")),
+        Part("composed over its own first", "bce/CVAE, LAVAE training/composed",
+             "bce/CVAE, LAVAE training/first", "above", 2.0, 299.12 / 99.16),
+    )),
+    Claim("non-linear maps are slightly better applied but do not compose", "Section IV-B", (
+        Part("first over the linear map's", "bce/non-linear/first", "bce/LAVAE/first", "below", 1.0),
+        Part("second over the linear map's", "bce/non-linear/second", "bce/LAVAE/second", "below", 1.0),
+        Part("composed over the linear maps'", "bce/non-linear/composed", "bce/LAVAE/composed",
+             "above", 1.0),
+    )),
+    Claim("non-linear maps cannot be inverted", "Section IV-B", ()),
+    Claim("training stages 1 and 2 at once is worse", "Section IV-B", (
+        Part("total through the maps", "bce/at once, mapped/total", "bce/two stages, mapped/total",
+             "above", 1.0),
+        Part("total without maps", "bce/at once, own latent/total", "bce/two stages, own latent/total",
+             "above", 1.0),
+    )),
+    Claim("separation of the regions differs between pairs", "Section V-D", (
+        Part("linear probe, shear_x,canny over flips", "probe/shear_x,canny", f"probe/{FLIPS}",
+             "above", 1.05),
+    )),
+    Claim("the regions of a pair are arranged symmetrically", "Section V-D", tuple(
+        Part(f"{pair}: centres off a parallelogram", f"asymmetry/{pair}", None, "below", 0.25)
+        for pair in HEATMAP_PAIRS
+    )),
+    Claim("samples of a bounding box of the originals are originals", "Section V-A", (
+        Part("share taken for originals, over that of test originals", "box/samples",
+             "box/originals", "above", 0.9),
+    )),
+)  # fmt: skip
+
+Seeds = Sequence[Mapping[str, np.ndarray]]  # the vectors of each seed
+
+
+def table(seeds: Seeds) -> pd.DataFrame:
+    """A row for each part: claim, section, its verdict; part, value, low, high, rule, published,
+    part verdict, and the number of seeds. `seeds`: the vectors of each, at least one seed.
+
+    Raises InvalidInputError without a seed.
+    """
+    if not seeds:
+        raise InvalidInputError("no seed was measured; ask for at least one")
+    rows = []
+    for claim in CLAIMS:
+        parts = [_row(part, seeds) for part in claim.parts]
+        verdict = _together([row["part verdict"] for row in parts], claim.enough)
+        head = {"claim": claim.text, "section": claim.section, "verdict": verdict}
+        rows += [head | row for row in parts] or [head]
+    return pd.DataFrame(rows)
+
+
+def _row(part: Part, seeds: Seeds) -> dict[str, object]:
+    known = [vectors for vectors in seeds if part.measured in vectors]
+    measured = [vectors[part.measured] for vectors in known]
+    against = None if part.against is None else [vectors[part.against] for vectors in known]
+    value, low, high = interval(measured, against)
+    return {
+        "part": part.what, "value": value, "low": low, "high": high,
+        "rule": f"{part.side} {part.bound:g}", "published": part.published,
+        "part verdict": _judge(part, low, high), "seeds": len(known),
+    }  # fmt: skip
+
+
+def _judge(part: Part, low: float, high: float) -> str:
+    if np.isnan(low):
+        return NOT_MEASURED
+    inside = high < part.bound if part.side == "below" else low > part.bound
+    outside = low >= part.bound if part.side == "below" else high <= part.bound
+    return HOLDS if inside else FAILS if outside else OPEN
+
+
+def _together(verdicts: list[str], enough: str) -> str:
+    found = set(verdicts)
+    if not found:
+        return NOT_TESTABLE
+    if found == {NOT_MEASURED}:
+        return NOT_MEASURED
+    if found == {HOLDS} or (enough == "any" and HOLDS in found):
+        return HOLDS
+    return FAILS if found == {FAILS} else IN_PART
+
+
+def interval(
+    measured: Sequence[np.ndarray], against: Sequence[np.ndarray] | None = None
+) -> tuple[float, float, float]:
+    """Value and 95% bootstrap interval of mean(measured) [/ mean(against)] over seeds and images.
+
+    One vector (N,) for each seed. A draw takes seeds, then test images (the same for both vectors
+    where they are as long), each with replacement. NaNs where there is no seed.
+    """
+    if not measured:
+        return float("nan"), float("nan"), float("nan")
+    top = np.stack(measured).astype(np.float64)
+    below = None if against is None else np.stack(against).astype(np.float64)
+    rng = np.random.default_rng(SAMPLING_SEED)
+    value = top.mean() if below is None else top.mean() / below.mean()
+    draws = []
+    for _ in range(DRAWS):
+        seeds = rng.integers(len(top), size=len(top))
+        weights = _weights(rng, top.shape[1])
+        draw = (top[seeds] @ weights).mean()
+        if below is not None:
+            same = below.shape[1] == top.shape[1]
+            draw /= (below[seeds] @ (weights if same else _weights(rng, below.shape[1]))).mean()
+        draws.append(draw)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(value), float(low), float(high)
+
+
+def _weights(rng: np.random.Generator, count: int) -> np.ndarray:
+    """How often each of `count` images is drawn, over count."""
+    return np.bincount(rng.integers(count, size=count), minlength=count) / count

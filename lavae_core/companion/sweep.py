@@ -1,0 +1,190 @@
+"""`run_all.sh --seeds 0 1 2`: what the verdicts are judged on, measured for several seeds.
+
+A task is one group of measurements of one seed. Tasks are independent and run behind the interface
+of concurrent.futures: in processes of this machine by loky, or on a Dask cluster. What was measured
+is kept in the store task by task, so a next call runs only what is missing.
+"""
+
+import json
+import os
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from dataclasses import dataclass
+
+import torch
+
+from lavae_core import __version__, artifacts, measurements, profiles, runtime
+from lavae_core.companion.display import Watch, say
+from lavae_core.companion.execution import SECONDS_PER_TICK
+from lavae_core.companion.files import require_writable, write_whole
+from lavae_core.companion.settings import Settings, environment
+from lavae_core.errors import InvalidInputError, LavaeError
+from lavae_core.experiments import Setting
+from lavae_core.measurements import Measurement, Vectors
+from lavae_core.paths import CHECKOUT, home
+
+CONNECT_SECONDS = 5
+ATTEMPTS = 2  # of a task whose process died: the second alone, so that it is known which one dies
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Where tasks run. open: a new executor; at_once: tasks to hand out at a time."""
+
+    open: Callable[[], Executor]
+    at_once: int
+
+
+def sweep(seeds: list[int], settings: Settings, scheduler: str | None) -> None:
+    """Measure every group for every seed. Raises LavaeError, at the end, if a task failed."""
+    for folder in (home(), settings.figures, settings.runs):
+        require_writable(folder)
+    tasks = tasks_of(seeds, settings)
+    missing = [task for task in tasks if not artifacts.exists(task.KIND, task.spec())]
+    say(f"{len(tasks)} tasks, {len(tasks) - len(missing)} of them done before")
+    failed = []
+    with environment(settings.variables()):
+        pool = on_cluster(scheduler) if scheduler else on_this_machine()
+        watch = Watch("sweep", settings.progress_file)
+        for number, (task, result, minutes) in enumerate(run(missing, pool, watch), 1):
+            position = f"[{number}/{len(missing)}] {task.label}"
+            if isinstance(result, Exception):
+                failed.append(task.label)
+                say(f"{position} failed: {_first_line(result)}")
+            else:
+                task.keep(result)
+                say(f"{position} done in {minutes:.1f} min")
+    write_provenance(seeds, settings)
+    if failed:
+        raise LavaeError(f"{len(failed)} tasks failed: {'; '.join(failed)}; the others are kept")
+
+
+def tasks_of(seeds: list[int], settings: Settings) -> list[Measurement]:
+    """All groups of each seed; the flips first, since the heatmap stands on their models."""
+    profile = profiles.resolve(settings.profile)
+    started = runtime.start(settings.device or "cpu")
+    return [
+        Measurement(Setting(seed, started, profile.n_train), profile, group)
+        for seed in seeds
+        for group in measurements.GROUPS
+    ]
+
+
+def measure(task: Measurement) -> Vectors:
+    """What a worker does: the measurement, from its store or made now."""
+    from lavae_core.experiments import load_or_train
+
+    return load_or_train(task)
+
+
+def run(
+    tasks: list[Measurement], pool: Pool, watch: Watch
+) -> Iterator[tuple[Measurement, Vectors | Exception, float]]:
+    """Each task with its result, or with why it has none, and its minutes, as they are done."""
+    waiting, tried, at_once = list(tasks), Counter(), pool.at_once
+    while waiting:
+        executor, running, broken = pool.open(), {}, False
+        try:
+            while running or (waiting and not broken):
+                while waiting and len(running) < at_once and not broken:
+                    task = waiting.pop(0)
+                    running[executor.submit(measure, task)] = task, time.monotonic()
+                for future in _first_done(running, watch):
+                    task, started = running.pop(future)
+                    result = _result(future)
+                    tried[task] += 1
+                    if isinstance(result, BrokenExecutor) and tried[task] < ATTEMPTS:
+                        broken, at_once = True, 1
+                        waiting.append(task)
+                        continue
+                    broken = broken or isinstance(result, BrokenExecutor)
+                    yield task, result, (time.monotonic() - started) / 60
+        finally:
+            watch.close()
+            executor.shutdown(wait=not running)
+
+
+def _first_done(running: dict[Future, object], watch: Watch) -> set[Future]:
+    while True:
+        done, _ = wait(running, timeout=SECONDS_PER_TICK, return_when=FIRST_COMPLETED)
+        if done:
+            return done
+        watch.tick()
+
+
+def _result(future: Future) -> Vectors | Exception:
+    try:
+        return future.result()
+    except Exception as error:  # of one task: the others go on
+        return error
+
+
+def on_this_machine() -> Pool:
+    """Processes of loky, as many as fill the cores with the threads that each uses."""
+    from joblib.externals.loky import get_reusable_executor
+
+    processes = max(1, len(os.sched_getaffinity(0)) // runtime.THREADS)
+    return Pool(lambda: get_reusable_executor(max_workers=processes, timeout=None), processes)
+
+
+def on_cluster(address: str) -> Pool:
+    """The workers of a Dask cluster that runs already.
+
+    Raises InvalidInputError where there is none, or where a worker has another version of us.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise LavaeError("--scheduler needs Dask: pip install -e '.[cluster]'") from None
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(f"no Dask scheduler at {address}: {_first_line(error)}") from None
+    _require_same(client)
+    workers = len(client.scheduler_info(n_workers=-1)["workers"])
+    return Pool(lambda: client.get_executor(retries=ATTEMPTS, pure=False), workers)
+
+
+def versions() -> tuple[str, str]:
+    """Of lavae_core and PyTorch, where this is called."""
+    return __version__, torch.__version__
+
+
+def _require_same(client) -> None:
+    found = client.run(versions)
+    if not found:
+        raise InvalidInputError("the Dask cluster has no workers; start at least one")
+    for address, there in found.items():
+        if tuple(there) != versions():
+            raise InvalidInputError(f"worker {address} has {there}, this machine {versions()}")
+
+
+def write_provenance(seeds: list[int], settings: Settings) -> None:
+    """figures/claims.json: on what the numbers of claims.csv were measured."""
+    told = {
+        "profile": settings.profile,
+        "seeds": seeds,
+        "device": settings.device or "cpu",
+        "precision": runtime.native_precision(settings.device or "cpu"),
+        "instructions": sorted(k for k, v in torch.cpu.get_capabilities().items() if v is True),
+        "torch": torch.__version__,
+        "commit": _commit(),
+    }
+    write_whole(settings.figures / "claims.json", json.dumps(told, indent=1) + "\n")
+
+
+def _commit() -> str | None:
+    """Of the checkout; None where it is not one of git's."""
+    command = ["git", "-C", str(CHECKOUT), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
