@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import torch
 
-from lavae_core import __version__, artifacts, measurements, profiles, runtime
+import lavae_core
+from lavae_core import artifacts, measurements, profiles, runtime
 from lavae_core.companion.display import Watch, say
 from lavae_core.companion.execution import SECONDS_PER_TICK
 from lavae_core.companion.files import require_writable, write_whole
@@ -150,7 +151,7 @@ def on_cluster(address: str) -> Pool:
 
 def versions() -> tuple[str, str]:
     """Of lavae_core and PyTorch, where this is called."""
-    return __version__, torch.__version__
+    return lavae_core.__version__, torch.__version__
 
 
 def _require_same(client) -> None:
