@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as tv
 
 from lavae_core.errors import InvalidInputError, require_known
 
@@ -69,13 +68,13 @@ def get(name: str) -> Augmentation:
 @augmentation(order=2)
 def flip_lr(images: Tensor) -> Tensor:
     """Mirror left and right."""
-    return tv.horizontal_flip(images)
+    return images.flip(-1)
 
 
 @augmentation(order=2)
 def flip_ud(images: Tensor) -> Tensor:
     """Mirror top and bottom."""
-    return tv.vertical_flip(images)
+    return images.flip(-2)
 
 
 @augmentation(order=4)
@@ -112,7 +111,7 @@ def canny(images: Tensor, uniform: np.ndarray) -> Tensor:
     """Canny edges, black on white; lower threshold 60 to 140, upper threshold 160 to 240."""
     lower = _between(60, 140, uniform[:, 0])
     upper = _between(160, 240, uniform[:, 1])
-    return tv.invert(_each(images, cv2.Canny, lower, upper))
+    return 255 - _each(images, cv2.Canny, lower, upper)
 
 
 @augmentation(order=None, draws=1)
@@ -130,6 +129,9 @@ def edge_detect(images: Tensor, uniform: np.ndarray) -> Tensor:
 @augmentation(order=None)
 def mini_image(images: Tensor) -> Tensor:
     """The image, with itself resized to 8x8 pasted over its top-left corner."""
+    # Two seconds of imports that the other augmentations, and most notebooks, do without.
+    from torchvision.transforms.v2 import functional as tv
+
     mini = tv.resize(images[:, None], [MINI_SIDE, MINI_SIDE], antialias=True)[:, 0]
     result = images.clone()
     result[:, :MINI_SIDE, :MINI_SIDE] = mini

@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
 from filelock import FileLock
 from torch import Tensor
 
@@ -151,15 +153,19 @@ def load(split: str, *, dataset: str = "mnist", limit: int | None = None) -> Ima
     image_file, label_file = f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
     image_path, label_path = _locate(dataset, [image_file, label_file])
 
-    from torchvision.datasets.mnist import read_image_file, read_label_file  # seconds to import
-
-    images, labels = read_image_file(str(image_path)), read_label_file(str(label_path))
+    images = _read_idx(image_path, header=16).view(-1, 28, 28)
+    labels = _read_idx(label_path, header=8).long()
     if limit is not None:
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= len(images):
             raise InvalidInputError(f"limit is {limit!r}; allowed: 1 to {len(images)}, or None")
         # Clones, because a slice would keep the whole split in memory.
         images, labels = images[:limit].clone(), labels[:limit].clone()
     return ImageSet(images, labels, split, _checksum(images, labels))
+
+
+def _read_idx(path: Path, header: int) -> Tensor:
+    """The bytes after the header; size and SHA-256 of the file, and so its shape, are verified."""
+    return torch.from_numpy(np.fromfile(path, dtype=np.uint8, offset=header))
 
 
 def _checksum(images: Tensor, labels: Tensor) -> str:

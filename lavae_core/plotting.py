@@ -2,7 +2,8 @@
 
 Images are (N, 28, 28), uint8 or floats in [0, 1]. Every function returns a matplotlib Figure; text
 is at least 7 points at the width of a page, and colours are Okabe and Ito's, safe for
-colour-blind readers, with one colour for each variant everywhere.
+colour-blind readers, with one colour for each variant everywhere. Seaborn takes a second and a half
+to import and half of the notebooks need none of it, so it is imported where it draws.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,6 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
@@ -134,6 +134,8 @@ def heatmap(
     tables: Mapping[str, pd.DataFrame], title: str, unit: str, ylabel: str, xlabel: str
 ) -> Figure:
     """Matrices side by side on one colour scale, each cell with its number."""
+    import seaborn as sns
+
     _require_some("matrices", tables)
     low = min(table.min(axis=None) for table in tables.values())
     high = max(table.max(axis=None) for table in tables.values())
@@ -199,6 +201,8 @@ def recursion_paths(
 
 def bars(table: pd.DataFrame, title: str, ylabel: str) -> Figure:
     """Grouped bars: a group for each column of `table`, a bar for each of its rows."""
+    import seaborn as sns
+
     figure, axis = _subplots(figsize=(PAGE_WIDTH, 3.1))
     long = table.rename_axis("row").reset_index().melt("row", var_name="column")
     palette = OTHER_COLOURS[: len(table)]
@@ -264,6 +268,8 @@ def scatter_by_pair(
     points: pd.DataFrame, x: str, y: str, colour: str, title: str, xlabel: str, ylabel: str
 ) -> Figure:
     """Points of two columns, one colour and marker for each value of the column `colour`."""
+    import seaborn as sns
+
     figure, axis = _subplots(figsize=(PAGE_WIDTH, 3.6))
     names = list(dict.fromkeys(points[colour]))
     palette = dict(zip(names, VARIANT_COLOURS.values(), strict=False))

@@ -29,7 +29,7 @@ def execute(source: Path, output: Path, watch: Watch) -> nbformat.NotebookNode:
                 wait([task], timeout=SECONDS_PER_TICK)
         except BaseException:
             while not task.done():
-                _kill_kernel()
+                kill_children()
                 wait([task], timeout=SECONDS_PER_TICK)
             raise
     try:
@@ -64,7 +64,8 @@ def _papermill(source: Path, output: Path) -> nbformat.NotebookNode:
         ensure_event_loop().close()  # jupyter made one for this thread
 
 
-def _kill_kernel() -> None:
+def kill_children() -> None:
+    """Kill every process that this one started: a kernel or workers that nobody waits for."""
     for process in psutil.Process().children(recursive=True):
         try:
             process.kill()

@@ -20,7 +20,7 @@ from lavae_core.errors import LavaeError
 from lavae_core.paths import CHECKOUT, artifacts_dir, figures_dir
 
 README = CHECKOUT / "README.md"
-MINUTES = "minutes.csv"
+MINUTES, CLAIMS = "minutes.csv", "claims.csv"
 COLUMNS = ("notebook", "training", "running", "peak_mb")
 BEGIN = "<!-- made by run_all.sh: begin -->"
 END = "<!-- made by run_all.sh: end -->"
@@ -84,7 +84,7 @@ def write_readme() -> None:
 def generated() -> str:
     """The generated part, in Markdown."""
     notebooks = discover()
-    return f"{_gallery(notebooks)}\n{_table(notebooks)}"
+    return f"{_gallery(notebooks)}\n{_table(notebooks)}{_verdicts()}"
 
 
 def _around_marks(text: str) -> tuple[str, str]:
@@ -135,6 +135,37 @@ def _table(notebooks: list[Notebook]) -> str:
             ]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _verdicts() -> str:
+    """The claims of figures/claims.csv, a line each with its first statistic; empty without one."""
+    path = figures_dir("quick") / CLAIMS
+    if not path.is_file():
+        return ""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    lines = ["", "| claim | where | verdict | statistic, 95% interval | rule | published | seeds |",
+             "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for claim in dict.fromkeys(row["claim"] for row in rows):
+        parts = [row for row in rows if row["claim"] == claim]
+        lines.append(
+            f"| {claim} | {parts[0]['section']} | **{parts[0]['verdict']}** | {_statistic(parts)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _statistic(parts: list[dict[str, str]]) -> str:
+    """The last four cells of a claim's line: its first part, and how many of all hold."""
+    first = parts[0]
+    if not first["value"]:
+        return "by definition |  |  | "
+    numbers = " to ".join(f"{float(first[name]):.2f}" for name in ("low", "high"))
+    text = f"{first['part']}: {float(first['value']):.2f} ({numbers})"
+    if len(parts) > 1:
+        held = sum(row["part verdict"] == "holds" for row in parts)
+        text += f"; {held} of {len(parts)} parts hold"
+    published = f"{float(first['published']):.2f}" if first["published"] else ""
+    return f"{text} | {first['rule']} | {published} | {int(float(first['seeds']))}"
 
 
 def _minutes() -> dict[str, str]:

@@ -13,13 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
 import lavae_core
 from lavae_core import artifacts, measurements, profiles, runtime
 from lavae_core.companion.display import Watch, say
-from lavae_core.companion.execution import SECONDS_PER_TICK
+from lavae_core.companion.execution import SECONDS_PER_TICK, kill_children
 from lavae_core.companion.files import require_writable, write_whole
 from lavae_core.companion.settings import Settings, environment
 from lavae_core.errors import InvalidInputError, LavaeError
@@ -28,6 +29,7 @@ from lavae_core.measurements import Measurement, Vectors
 from lavae_core.paths import CHECKOUT, home
 
 CONNECT_SECONDS = 5
+T, R = TypeVar("T"), TypeVar("R")
 ATTEMPTS = 2  # of a task whose process died: the second alone, so that it is known which one dies
 
 
@@ -50,7 +52,7 @@ def sweep(seeds: list[int], settings: Settings, scheduler: str | None) -> None:
     with environment(settings.variables()):
         pool = on_cluster(scheduler) if scheduler else on_this_machine()
         watch = Watch("sweep", settings.progress_file)
-        for number, (task, result, minutes) in enumerate(run(missing, pool, watch), 1):
+        for number, (task, result, minutes) in enumerate(run(missing, measure, pool, watch), 1):
             position = f"[{number}/{len(missing)}] {task.label}"
             if isinstance(result, Exception):
                 failed.append(task.label)
@@ -82,9 +84,13 @@ def measure(task: Measurement) -> Vectors:
 
 
 def run(
-    tasks: list[Measurement], pool: Pool, watch: Watch
-) -> Iterator[tuple[Measurement, Vectors | Exception, float]]:
-    """Each task with its result, or with why it has none, and its minutes, as they are done."""
+    tasks: list[T], work: Callable[[T], R], pool: Pool, watch: Watch
+) -> Iterator[tuple[T, R | Exception, float]]:
+    """Each task with its result, or with why it has none, and its minutes, as they are done.
+
+    A process that dies takes with it what others of its pool were doing. Whatever was under way is
+    tried again, one by one, so that the task that kills its process is known from those it hit.
+    """
     waiting, tried, at_once = list(tasks), Counter(), pool.at_once
     while waiting:
         executor, running, broken = pool.open(), {}, False
@@ -92,7 +98,7 @@ def run(
             while running or (waiting and not broken):
                 while waiting and len(running) < at_once and not broken:
                     task = waiting.pop(0)
-                    running[executor.submit(measure, task)] = task, time.monotonic()
+                    running[executor.submit(work, task)] = task, time.monotonic()
                 for future in _first_done(running, watch):
                     task, started = running.pop(future)
                     result = _result(future)
@@ -105,6 +111,8 @@ def run(
                     yield task, result, (time.monotonic() - started) / 60
         finally:
             watch.close()
+            if running:  # interrupted: a worker would train on for nobody
+                kill_children()
             executor.shutdown(wait=not running)
 
 
@@ -116,7 +124,7 @@ def _first_done(running: dict[Future, object], watch: Watch) -> set[Future]:
         watch.tick()
 
 
-def _result(future: Future) -> Vectors | Exception:
+def _result(future: Future) -> object:
     try:
         return future.result()
     except Exception as error:  # of one task: the others go on

@@ -1,0 +1,228 @@
+"""The sweep over seeds: independent tasks, what happens to one that fails or dies, and a cluster."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lavae_core import measurements
+from lavae_core.companion import cli, sweep
+from lavae_core.companion.display import Watch
+from lavae_core.companion.settings import Settings
+from lavae_core.errors import InvalidInputError, LavaeError
+from lavae_core.paths import CHECKOUT
+
+
+def square(number: int) -> int:
+    return number**2
+
+
+def square_if_even(number: int) -> int:
+    if number % 2:
+        raise ValueError(f"{number} is odd\nand more")
+    return number**2
+
+
+def square_or_die(number: int) -> int:
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number**2
+
+
+def die_once(marker: str) -> str:
+    """Kills its worker, the first time; the file `marker` tells the second time."""
+    try:
+        open(marker, "x").close()
+    except FileExistsError:
+        return "done"
+    os.kill(os.getpid(), signal.SIGKILL)
+    return "not reached"
+
+
+@pytest.fixture
+def watch(tmp_path):
+    return Watch("test", tmp_path / "progress.json")
+
+
+def results(tasks, work, pool, watch) -> dict:
+    return {task: result for task, result, _ in sweep.run(tasks, work, pool, watch)}
+
+
+def test_every_task_has_its_result(watch):
+    assert results([1, 2, 3], square, sweep.on_this_machine(), watch) == {1: 1, 2: 4, 3: 9}
+
+
+def test_a_task_that_fails_is_named_and_the_others_go_on(watch):
+    found = results([1, 2, 3, 4], square_if_even, sweep.on_this_machine(), watch)
+    assert (found[2], found[4]) == (4, 16)
+    assert [sweep._first_line(found[n]) for n in (1, 3)] == ["1 is odd", "3 is odd"]
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_task_that_dies_is_named_and_the_others_go_on(at_once, watch):
+    from joblib.externals.loky import get_reusable_executor
+
+    pool = sweep.Pool(lambda: get_reusable_executor(max_workers=at_once), at_once)
+    found = results([1, 2, 3, 4], square_or_die, pool, watch)
+    assert isinstance(found.pop(2), sweep.BrokenExecutor)
+    assert found == {1: 1, 3: 9, 4: 16}
+
+
+# -- the whole sweep, with measurements of no cost -------------------------------------------------
+
+
+@pytest.fixture
+def counted(home, monkeypatch):
+    """Two groups that count their calls; the second fails for seed 1. Runs in threads."""
+    calls = []
+
+    def easy(study):
+        calls.append(("easy", study.setting.seed))
+        return {"number": torch.arange(3.0) + study.setting.seed}
+
+    def hard(study):
+        calls.append(("hard", study.setting.seed))
+        if study.setting.seed == 1:
+            raise LavaeError("no luck")
+        return {"other": torch.ones(2)}
+
+    monkeypatch.setattr(measurements, "GROUPS", {"easy": easy, "hard": hard})
+    monkeypatch.setattr(
+        sweep, "on_this_machine", lambda: sweep.Pool(lambda: ThreadPoolExecutor(1), 1)
+    )
+    return calls
+
+
+def test_failures_are_kept_apart_and_a_next_call_runs_what_is_missing(counted, capsys):
+    settings = Settings("smoke")
+    with pytest.raises(LavaeError, match=r"1 tasks failed: hard, seed 1; the others are kept"):
+        sweep.sweep([0, 1], settings, None)
+    assert counted == [("easy", 0), ("hard", 0), ("easy", 1), ("hard", 1)]
+    assert "hard, seed 1 failed: no luck" in capsys.readouterr().err
+    del counted[:]
+    with pytest.raises(LavaeError):
+        sweep.sweep([0, 1, 2], settings, None)
+    assert counted == [("hard", 1), ("easy", 2), ("hard", 2)]
+    told = json.loads((settings.figures / "claims.json").read_text())
+    assert (told["seeds"], told["profile"]) == ([0, 1, 2], "smoke")
+
+
+def test_what_was_measured_is_found_by_seed(counted, cpu):
+    from lavae_core.study import Study
+
+    with pytest.raises(LavaeError):
+        sweep.sweep([0, 1], Settings("smoke"), None)
+    del counted[:]
+    found = measurements.vectors(Study("smoke", 0), ["easy", "hard"])
+    assert counted == []
+    assert {seed: sorted(vectors) for seed, vectors in found.items()} == {
+        0: ["number", "other"], 1: ["number"],
+    }  # fmt: skip
+    assert found[1]["number"].tolist() == [1, 2, 3]
+    assert list(measurements.vectors(Study("smoke", 5), ["easy"])) == [0, 1, 5]  # its own: now
+    assert counted == [("easy", 5)]
+
+
+def test_a_worker_of_another_precision_is_refused(counted, cpu):
+    task = sweep.tasks_of([0], Settings("smoke"))[0]
+    other = "bf16" if task.setting.runtime.precision == "fp32" else "fp32"
+    changed = replace(task.setting, runtime=replace(task.setting.runtime, precision=other))
+    with pytest.raises(InvalidInputError, match=f"computes in .*, the sweep in {other}"):
+        sweep.measure(replace(task, setting=changed))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--scheduler", "tcp://x"], ["--seeds", "1", "--only", "3"], ["--seeds", "1", "--seed", "2"],
+     ["--seeds", "1", "--list"], ["--seeds", "x"], ["--check", "--seeds", "1"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_options_that_do_not_go_together(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+def test_a_seed_out_of_range(capsys):
+    assert cli.main(["--seeds", "0", "-1"]) == 2
+    assert "error: seed -1 is not from 0 to 2^32 - 1" in capsys.readouterr().err
+
+
+# -- a Dask cluster on the loopback address --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """The address of a scheduler with two workers, each a process of its own."""
+    pytest.importorskip("distributed", reason="Dask is an extra: pip install -e '.[cluster]'")
+    folder = tmp_path_factory.mktemp("dask")
+    where = folder / "scheduler.json"
+    paths = os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "tests")])
+    variables = os.environ | {"PYTHONPATH": paths}
+
+    def start(*arguments):
+        command = [sys.executable, "-m", "distributed.cli." + arguments[0], *arguments[1:]]
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(command, cwd=folder, env=variables, **silent)
+
+    ours = ["--scheduler-file", str(where), "--no-dashboard"]
+    local = ["--host", "127.0.0.1"]
+    running = [start("dask_scheduler", "--port", "0", *local, *ours)]
+    until(where.is_file)
+    for _ in range(2):  # a worker that dies is started again by its nanny
+        running.append(start("dask_worker", "--nthreads", "1", *local, *ours))
+    address = json.loads(where.read_text())["address"]
+    from distributed import Client
+
+    with Client(address) as client:
+        client.wait_for_workers(2, timeout=60)
+    yield address
+    for process in running:
+        process.terminate()
+    for process in running:
+        process.wait(30)
+
+
+def until(true, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.1)
+
+
+def test_a_cluster_gives_the_same_results(cluster, watch):
+    pool = sweep.on_cluster(cluster)
+    assert pool.at_once == 2
+    assert results([1, 2, 3, 4], square, pool, watch) == {1: 1, 2: 4, 3: 9, 4: 16}
+    found = results([1, 2], square_if_even, sweep.on_cluster(cluster), watch)
+    assert (sweep._first_line(found[1]), found[2]) == ("1 is odd", 4)
+
+
+def test_a_task_whose_worker_dies_is_tried_again(cluster, watch, tmp_path):
+    marker = str(tmp_path / "died")
+    assert results([marker], die_once, sweep.on_cluster(cluster), watch) == {marker: "done"}
+
+
+def test_a_worker_of_another_version_is_named(cluster, monkeypatch):
+    monkeypatch.setattr(sweep.lavae_core, "__version__", "99")
+    with pytest.raises(
+        InvalidInputError, match=r"worker tcp://.* has \('.*'\), this machine \('99'"
+    ):
+        sweep.on_cluster(cluster)
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "127.0.0.1", "x://y"])
+def test_no_scheduler(address):
+    pytest.importorskip("distributed", reason="Dask is an extra: pip install -e '.[cluster]'")
+    started = time.monotonic()
+    with pytest.raises(InvalidInputError, match=f"no Dask scheduler at {address}"):
+        sweep.on_cluster(address)
+    assert time.monotonic() - started < 30
