@@ -282,6 +282,20 @@ def scatter_by_pair(
     return figure
 
 
+def curves(
+    points: pd.DataFrame, x: str, y: str, colour: str, title: str, xlabel: str, ylabel: str
+) -> Figure:
+    """A line with its points, on a logarithmic x axis, for each value of the column `colour`."""
+    figure, axis = _subplots(figsize=(PAGE_WIDTH, 3.4))
+    for (name, line), shade in zip(points.groupby(colour, sort=False), OTHER_COLOURS, strict=False):
+        axis.plot(line[x], line[y], "-o", color=shade, ms=5, label=name)
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
 def architecture(columns: Mapping[str, Sequence[tuple[str, str]]], title: str) -> Figure:
     """Figures 2 and 11: a column of boxes (name, detail) for each part of a model, data flowing down
     each column and from one column to the next."""

@@ -1,0 +1,66 @@
+"""Minutes of training against Table I's total, for this project and for the baseline.
+
+    python benchmarks/run.py && python benchmarks/time_to_quality.py
+
+A point of ours is a whole schedule (warm-up, cosine to zero) of so many epochs; its minutes are
+those of its manifest. The baseline's mathematics is the paper's schedule at a constant rate: its
+quality is that of the same training by this project's loop, its minutes are its epochs times what
+run.py measured for its step, and stage 2's 60 epochs. The published point is the paper's total
+after the published epochs at the baseline's speed. Writes time_to_quality.csv and .png.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+from run import EPOCH_1, PAPER_EPOCHS
+
+from lavae_core import artifacts, paper, plotting
+from lavae_core.evaluation import lavae_scores
+from lavae_core.experiments import Maps, Stage1, load_or_train
+from lavae_core.paper import FLIPS
+from lavae_core.profiles import Schedule, resolve
+from lavae_core.study import Study
+
+HERE = Path(__file__).parent
+OURS = (*(Schedule(epochs=epochs) for epochs in (0.5, 1, 2)), resolve("quick").flips)
+BASELINE = tuple(
+    Schedule(epochs=epochs, lr=1e-3, warmup=0, decay="constant") for epochs in (0.5, 1, 2)
+)
+
+
+def point(study: Study, images, schedule: Schedule) -> dict[str, float]:
+    """Epochs, minutes of stage 1, and BCE of each variant, of a schedule on the flips."""
+    stage1 = Stage1(study.setting, FLIPS, schedule)
+    scores = lavae_scores(load_or_train(Maps(stage1)), images)["bce"]
+    name = f"{stage1.KIND}-{artifacts.key_of(stage1.spec())}"
+    return {"epochs": schedule.epochs, "minutes": artifacts.minutes(name), **scores}
+
+
+def measure() -> pd.DataFrame:
+    """A row for each point of both curves, and the published one."""
+    seconds = pd.read_csv(HERE / "results.csv").set_index("work")["baseline_s"]
+    epoch = seconds["stage 1, a step of 64 images"] * EPOCH_1 / 60
+    stage2 = seconds["stage 2, whole"] / 60
+    study = Study("quick", 0)
+    images = study.variants(FLIPS)
+    rows = [{"who": "this project"} | point(study, images, schedule) for schedule in OURS]
+    for schedule in BASELINE:
+        found = {"who": "baseline"} | point(study, images, schedule)
+        rows.append(found | {"minutes": schedule.epochs * epoch + stage2})
+    published = paper.TABLE_1.loc["LAVAE"].to_dict()
+    minutes = PAPER_EPOCHS["stage 1"] * epoch + stage2
+    rows.append(
+        {"who": "published", "epochs": PAPER_EPOCHS["stage 1"], "minutes": minutes} | published
+    )
+    return pd.DataFrame(rows)
+
+
+if __name__ == "__main__":
+    table = measure()
+    table.to_csv(HERE / "time_to_quality.csv", index=False, float_format="%.2f")
+    figure = plotting.curves(
+        table, "minutes", "total", "who", "Time to quality, flips",
+        "minutes of training on this machine", "total BCE of Table I (test set)",
+    )  # fmt: skip
+    figure.savefig(HERE / "time_to_quality.png", metadata={"Software": None})
+    print(table.round(2).to_string(index=False))
