@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from lavae_core.companion import cli, settings
+from lavae_core.companion.check import same_bits
 from lavae_core.companion.display import Watch
 from lavae_core.companion.execution import execute
 from lavae_core.companion.normalise import normalised
@@ -423,3 +424,17 @@ def test_run_all_says_in_one_line_what_is_missing(tmp_path, fails, said):
     assert done.returncode == 1
     assert re.match(said, done.stderr.splitlines()[-1])
     assert not (checkout / ".venv" / "lavae-stamp").exists()
+
+
+def test_same_bits_sees_what_differs_and_what_is_missing(tmp_path):
+    weights, picture = "artifacts/stage1-1/model.safetensors", "runs/smoke/figures/a.png"
+    ignored = "artifacts/stage1-1/manifest.json"
+    for name in ("first", "second"):
+        for file in (weights, picture, ignored):
+            (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / file).write_text("same" if file != ignored else name)
+    both = tmp_path / "first", tmp_path / "second"
+    assert same_bits(*both) == ([weights, picture], [])
+    (both[1] / weights).write_text("samE")
+    (both[0] / picture).unlink()
+    assert same_bits(*both) == ([], [weights, picture])

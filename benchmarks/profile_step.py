@@ -1,0 +1,85 @@
+"""Where the time of a stage-1 step goes, in the baseline and here: milliseconds by kind of work.
+
+    python benchmarks/profile_step.py
+
+Operators are grouped by name from torch.profiler; what the operators do not account for is Python
+and the data loader. The profiler itself costs a little, so the sums are above those of run.py.
+Writes profile.csv.
+"""
+
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+
+import baseline
+import pandas as pd
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from lavae_core import augmentations, data, runtime, tasks, training
+from lavae_core.augmentations import Pair
+from lavae_core.models import LAVAE
+from lavae_core.paper import FLIPS
+from lavae_core.profiles import Schedule
+
+STEPS = 50
+N_IMAGES = 10_000  # enough: a step sees 64
+
+# The first group that has a part of an operator's name takes it.
+GROUPS = {
+    "convolutions, backward": ("convolution_backward",),
+    "convolutions, forward": ("convolution", "mkldnn", "slow_conv", "thnn_conv"),
+    "linear layers and maps": ("addmm", "aten::mm", "matmul", "linear"),
+    "activations and loss": ("relu", "threshold", "clamp", "sigmoid", "binary_cross", "softplus",
+                             "log_sigmoid"),
+    "copies, gathering, batches": ("copy", "index", "cat", "stack", "flip", "to_copy", "empty",
+                                   "fill", "zero", "select", "slice", "view"),
+}  # fmt: skip
+
+
+def group_of(name: str) -> str:
+    found = (group for group, parts in GROUPS.items() if any(part in name for part in parts))
+    return next(found, "optimizer and other arithmetic")
+
+
+def account(steps) -> dict[str, float]:
+    """Milliseconds of a step by group; `steps` does STEPS of them."""
+    started = time.perf_counter()
+    with profile(activities=[ProfilerActivity.CPU]) as recorded:
+        steps()
+    wall = (time.perf_counter() - started) * 1e3 / STEPS
+    groups: dict[str, float] = dict.fromkeys([*GROUPS, "optimizer and other arithmetic"], 0.0)
+    for event in recorded.key_averages():
+        if event.key.startswith("aten::"):
+            groups[group_of(event.key)] += event.self_cpu_time_total / 1e3 / STEPS
+    groups["Python and data loader"] = wall - sum(groups.values())
+    return groups | {"step": wall}
+
+
+def main() -> None:
+    started = runtime.start()
+    images = data.load("train", limit=N_IMAGES).images
+    variants = augmentations.variants(images, Pair.parse(FLIPS), split="train", seed=0)
+    theirs = baseline.stage1(images)
+    list(islice(theirs, 5))
+    task = tasks.Stage1(LAVAE(), variants)
+
+    def ours() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            training.train(
+                task, Schedule(epochs=STEPS * 64 / task.size), seed=0, runtime=started,
+                checkpoint=Path(folder) / "state", label="profile",
+            )  # fmt: skip
+
+    ours()
+    table = pd.DataFrame(
+        {"baseline_ms": account(lambda: list(islice(theirs, STEPS))), "here_ms": account(ours)}
+    ).rename_axis("work")
+    table.to_csv(Path(__file__).with_name("profile.csv"), float_format="%.2f")
+    print(table.round(2).to_string())
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    main()
