@@ -74,28 +74,28 @@ def _reverses(name: str, what: str) -> tuple[Part, ...]:
 
 CLAIMS = (
     Claim("LAVAE beats both CVAEs and a standard VAE on the four variants", "Table I, abstract", (
-        Part("total over that of the CVAE", "bce/LAVAE/total", "bce/CVAE/total", "below", 1.0,
+        Part("LAVAE: total over the CVAE's", "bce/LAVAE/total", "bce/CVAE/total", "below", 1.0,
              _published("LAVAE", "CVAE")),
-        Part("total over that of the CVAE in LAVAE's training", "bce/LAVAE/total",
+        Part("LAVAE: total over that of the CVAE in its training", "bce/LAVAE/total",
              "bce/CVAE, LAVAE training/total", "below", 1.0,
              _published("LAVAE", "CVAE, LAVAE training")),
-        Part("total over that of a VAE of originals", "bce/LAVAE/total", "bce/VAE/total", "below", 1.0),
+        Part("LAVAE: total over that of a VAE of originals", "bce/LAVAE/total", "bce/VAE/total", "below", 1.0),
     )),
     Claim("the composition emerges without being trained", "Section IV-C", (
-        Part("composed over the single map L1", "bce/LAVAE/composed", "bce/LAVAE/first", "below", 1.1,
+        Part("LAVAE: composed over the single map L1", "bce/LAVAE/composed", "bce/LAVAE/first", "below", 1.1,
              81.57 / 75.89),
-        Part("composed over the image's own latent", "bce/LAVAE/composed", "bce/own latent/composed",
+        Part("LAVAE: composed over the image's own latent", "bce/LAVAE/composed", "bce/own latent/composed",
              "below", 1.2),
     )),
     Claim("reverse composition works with some loss (against the trained order)", "Section IV-C",
-          _reverses("reverse", "reverse over composed")),
+          _reverses("reverse", "reverse over composed, trained order")),
     Claim("reverse composition reaches the image of its own order", "Section IV-C",
-          _reverses("reverse, own order", "reverse over composed")),
+          _reverses("reverse, own order", "reverse over composed, own order")),
     Claim("inverses lead from any variant to any other", "Section IV-C", (
-        Part("twelve routes over own latents", "bce/any to any", "bce/own latent/mean", "below", 1.1),
+        Part("any to any: twelve routes over own latents", "bce/any to any", "bce/own latent/mean", "below", 1.1),
     )),
     Claim("recursion is stable around some samples", "Section IV-C", (
-        Part("share of test images that settle in 7 steps", "stable", None, "above", 0.5),
+        Part("recursion: share of images that settle in 7 steps", "stable", None, "above", 0.5),
     )),
     Claim("transferring can beat native training", "Section V-B", _transfers(), enough="any"),
     Claim("a conditional CVAE does not keep the identity of the image", "Section V-C", (
@@ -103,22 +103,22 @@ CLAIMS = (
         Part("LAVAE: outputs nearest to their own original", "identity/LAVAE", None, "above", 0.5),
     )),
     Claim("a CVAE in LAVAE's training reconstructs worse and does not compose", "Section V-C", (
-        Part("original over LAVAE's", "bce/CVAE, LAVAE training/original", "bce/LAVAE/original",
+        Part("CVAE in LAVAE's training: original over LAVAE's", "bce/CVAE, LAVAE training/original", "bce/LAVAE/original",
              "above", 1.0, _published("CVAE, LAVAE training", "LAVAE", "original")),
-        Part("composed over its own first", "bce/CVAE, LAVAE training/composed",
+        Part("CVAE in LAVAE's training: composed over its first", "bce/CVAE, LAVAE training/composed",
              "bce/CVAE, LAVAE training/first", "above", 2.0, 299.12 / 99.16),
     )),
     Claim("non-linear maps are slightly better applied but do not compose", "Section IV-B", (
-        Part("first over the linear map's", "bce/non-linear/first", "bce/LAVAE/first", "below", 1.0),
-        Part("second over the linear map's", "bce/non-linear/second", "bce/LAVAE/second", "below", 1.0),
-        Part("composed over the linear maps'", "bce/non-linear/composed", "bce/LAVAE/composed",
+        Part("non-linear maps: first over the linear map's", "bce/non-linear/first", "bce/LAVAE/first", "below", 1.0),
+        Part("non-linear maps: second over the linear map's", "bce/non-linear/second", "bce/LAVAE/second", "below", 1.0),
+        Part("non-linear maps: composed over the linear maps'", "bce/non-linear/composed", "bce/LAVAE/composed",
              "above", 1.0),
     )),
     Claim("non-linear maps cannot be inverted", "Section IV-B", ()),
     Claim("training stages 1 and 2 at once is worse", "Section IV-B", (
-        Part("total through the maps", "bce/at once, mapped/total", "bce/two stages, mapped/total",
+        Part("at once over two stages: total through the maps", "bce/at once, mapped/total", "bce/two stages, mapped/total",
              "above", 1.0),
-        Part("total without maps", "bce/at once, own latent/total", "bce/two stages, own latent/total",
+        Part("at once over two stages: total without maps", "bce/at once, own latent/total", "bce/two stages, own latent/total",
              "above", 1.0),
     )),
     Claim("separation of the regions differs between pairs", "Section V-D", (
@@ -126,11 +126,11 @@ CLAIMS = (
              "above", 1.05),
     )),
     Claim("the regions of a pair are arranged symmetrically", "Section V-D", tuple(
-        Part(f"{pair}: centres off a parallelogram", f"asymmetry/{pair}", None, "below", 0.25)
+        Part(f"{pair}: opposite sides differ in length by", f"asymmetry/{pair}", None, "below", 0.25)
         for pair in HEATMAP_PAIRS
     )),
     Claim("samples of a bounding box of the originals are originals", "Section V-A", (
-        Part("share taken for originals, over that of test originals", "box/samples",
+        Part("bounding box: share of originals, over that of test originals", "box/samples",
              "box/originals", "above", 0.9),
     )),
 )  # fmt: skip

@@ -93,6 +93,7 @@ class Measurement(Experiment):
     """One group of a profile and seed. VERSION is raised when what is measured changes."""
 
     KIND = "measurement"
+    VERSION = 2
     setting: Setting
     profile: Profile
     group: str
@@ -262,17 +263,19 @@ def _box(study: Study, model, images: Tensor) -> Vectors:
 
 
 def _geometry(study: Study, pair: str) -> Vectors:
-    """Of a seed: separability of the variants; asymmetry of the regions' centres.
+    """Of a seed: separability of the variants; asymmetry of the regions.
 
-    asymmetry: how far the centres are from a parallelogram, |o - f - s + c| over the mean of its
-    sides; 0 if composing moves a region as applying does, 1 if it is off by a whole side.
+    asymmetry: by how much the opposite sides of the quadrilateral of the regions' centres differ in
+    length, a mean of the two pairs of sides, relative. An orthogonal map of the space, which is
+    what a symmetry is, keeps lengths: then it is 0.
     """
     model, images = study.lavae(pair), study.variants(pair)
     points, variants = projections.variant_latents(model, images, N_NEIGHBOURS)
     accuracies = separability.accuracies(points, variants, study.setting.seed)
     o, f, s, c = points.reshape(len(VARIANTS), -1, points.shape[1]).mean(1)
-    sides = np.mean([np.linalg.norm(side) for side in (o - f, o - s, f - c, s - c)])
-    asymmetry = np.linalg.norm(o - f - s + c) / sides
+    opposite = ((o - f, s - c), (o - s, f - c))
+    lengths = np.array([[np.linalg.norm(side) for side in sides] for sides in opposite])
+    asymmetry = (np.ptp(lengths, axis=1) / lengths.mean(axis=1)).mean()
     return {
         f"probe/{pair}": torch.tensor([accuracies["linear probe"]]),
         f"neighbours/{pair}": torch.tensor([accuracies["15 neighbours"]]),

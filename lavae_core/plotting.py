@@ -233,28 +233,29 @@ def quartile_curve(
 
 
 def intervals(table: pd.DataFrame, title: str) -> Figure:
-    """The statistics of the claims: a row for each part with its 95% interval, its bound and the
-    paper's value, all over the bound, so that 1 is where the verdict changes.
+    """The statistics of the claims: a row for each part with its 95% interval and the paper's value.
 
-    table: of claims.table(); rows without a value are left out.
+    Each is a factor from its bound, so that right of 1 is what the paper claims. table: of
+    claims.table(); rows without a value are left out.
     """
     shown = table.dropna(subset=["value", "low"]).iloc[::-1].reset_index(drop=True)
-    bound = shown["rule"].str.split().str[-1].astype(float)
-    figure, axis = _subplots(figsize=(PAGE_WIDTH * 1.15, 0.24 * len(shown) + 1.3))
+    figure, axis = _subplots(figsize=(PAGE_WIDTH * 1.15, 0.2 * len(shown) + 1.2))
     for place, row in shown.iterrows():
         colour = VERDICT_COLOURS[row["part verdict"]]
-        low, value, high = (row[name] / bound[place] for name in ("low", "value", "high"))
+        side, bound = row["rule"].split()
+        numbers = row[["low", "value", "high", "published"]].to_numpy(dtype=float)
+        with np.errstate(divide="ignore"):  # a share of 0 is infinitely far from its bound
+            low, value, high, published = (numbers / float(bound)) ** (1 if side == "above" else -1)
         axis.plot([low, high], [place, place], color=colour, lw=2.2, solid_capstyle="butt")
         axis.plot(value, place, "o", color=colour, ms=5)
-        if pd.notna(row["published"]):
-            axis.plot(row["published"] / bound[place], place, "x", color="0.35", ms=5)
-        side = "<" if row["rule"].startswith("below") else ">"
-        axis.text(1.02, place, side, transform=axis.get_yaxis_transform(), va="center", fontsize=8)
+        if pd.notna(published):
+            axis.plot(published, place, "x", color="0.35", ms=5)
     axis.axvline(1, color="0.35", lw=1, ls="--")
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_formatter("{x:g}")
     axis.set_yticks(range(len(shown)), shown["part"], fontsize=7)
-    axis.set(title=title, xlabel="statistic over its bound (claimed side at the right)")
+    axis.set_ylim(-0.8, len(shown) - 0.2)
+    axis.set(title=title, xlabel="factor from the bound; right of 1 is what the paper claims")
     handles = [
         plt.Line2D([], [], color=colour, marker="o", lw=2, label=verdict)
         for verdict, colour in VERDICT_COLOURS.items()
