@@ -84,7 +84,7 @@ def write_readme() -> None:
 def generated() -> str:
     """The generated part, in Markdown."""
     notebooks = discover()
-    return f"{_gallery(notebooks)}\n{_table(notebooks)}{_verdicts()}"
+    return f"{_gallery(notebooks)}\n{_table(notebooks)}{_verdicts()}{_speed()}"
 
 
 def _around_marks(text: str) -> tuple[str, str]:
@@ -166,6 +166,22 @@ def _statistic(parts: list[dict[str, str]]) -> str:
         text += f"; {held} of {len(parts)} parts hold"
     published = f"{float(first['published']):.2f}" if first["published"] else ""
     return f"{text} | {first['rule']} | {published} | {int(float(first['seeds']))}"
+
+
+def _speed() -> str:
+    """What benchmarks/run.py measured against the baseline; empty without its results."""
+    path = CHECKOUT / "benchmarks" / "results.csv"
+    if not path.is_file():
+        return ""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["ratio"]]
+    lines = ["", "| work | baseline, s | here, s | ratio |", "|---|---|---|---|"]
+    lines += [
+        f"| {row['work']} | {float(row['baseline_s']):.3g} | {float(row['here_s']):.3g} "
+        f"| {float(row['ratio']):.1f} |"
+        for row in rows
+    ]
+    return "\n".join([*lines, "", f"Measured on {rows[0]['machine']}."]) + "\n"
 
 
 def _minutes() -> dict[str, str]:
