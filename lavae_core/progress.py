@@ -40,6 +40,6 @@ class Progress:
         if self._file is None:
             return
         state = {"label": self._label, "done": self._done, "total": self._total, "losses": losses}
-        partial = self._file.with_suffix(".partial")
+        partial = self._file.with_suffix(f".{os.getpid()}")  # a sweep has several writers
         partial.write_text(json.dumps(state))
         partial.replace(self._file)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from sweep_tasks import die_once, square, square_if_even, square_or_die
 
 from lavae_core import measurements
 from lavae_core.companion import cli, sweep
@@ -18,32 +18,6 @@ from lavae_core.companion.display import Watch
 from lavae_core.companion.settings import Settings
 from lavae_core.errors import InvalidInputError, LavaeError
 from lavae_core.paths import CHECKOUT
-
-
-def square(number: int) -> int:
-    return number**2
-
-
-def square_if_even(number: int) -> int:
-    if number % 2:
-        raise ValueError(f"{number} is odd\nand more")
-    return number**2
-
-
-def square_or_die(number: int) -> int:
-    if number == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return number**2
-
-
-def die_once(marker: str) -> str:
-    """Kills its worker, the first time; the file `marker` tells the second time."""
-    try:
-        open(marker, "x").close()
-    except FileExistsError:
-        return "done"
-    os.kill(os.getpid(), signal.SIGKILL)
-    return "not reached"
 
 
 @pytest.fixture

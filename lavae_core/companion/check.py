@@ -20,7 +20,9 @@ from lavae_core.errors import LavaeError
 from lavae_core.paths import CHECKOUT, home
 
 MINUTES_AT_MOST = 30  # for one part; a dead kernel would otherwise hold nbval up for long
-PROGRAMS = ("ruff", "pytest", "nbval", "hypothesis")
+PROGRAMS = ("ruff", "pytest", "nbval", "hypothesis", "xdist")
+# Most of the time goes into starting processes and importing, on one core: two at a time.
+_AT_ONCE = ("-n", "2", "--dist")
 
 
 def check() -> int:
@@ -35,7 +37,7 @@ def check() -> int:
         parts = [
             ("style", ["ruff", "check", "."], {}),
             ("format", ["ruff", "format", "--check", "."], {}),
-            ("unit tests", ["pytest", "tests", "--durations=10"], {}),
+            ("unit tests", ["pytest", "tests", "--durations=10", *_AT_ONCE, "worksteal"], {}),
             ("notebooks", ["lavae_core.companion", "--profile", "smoke"], first),
             ("nbval", _nbval([executed / name for name in names]), _nbval_variables(second)),
         ]
@@ -56,6 +58,7 @@ def _fresh_home(folder: Path) -> dict[str, str | None]:
 
 def _nbval(executed: list[Path]) -> list[str]:
     options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "300"]
+    options += [*_AT_ONCE, "loadfile"]  # the cells of a notebook belong to one kernel
     # Their folder has no configuration of pytest, and must not look for one above it.
     own = ["-c", os.devnull, "--rootdir", str(executed[0].parent), "-p", "no:cacheprovider"]
     return ["pytest", *options, *own, *map(str, executed)]
@@ -103,7 +106,8 @@ def _run(name: str, module: list[str], variables: dict[str, str | None]) -> list
         code = subprocess.run(
             [sys.executable, "-m", *module],
             cwd=CHECKOUT,
-            env=changed_environment(variables),
+            # Threads that wait would otherwise spin on the core that the other process needs.
+            env=changed_environment({"OMP_WAIT_POLICY": "passive"} | variables),
             timeout=60 * MINUTES_AT_MOST,
         ).returncode
         result = "passed" if code == 0 else f"failed (exit {code})"
