@@ -24,7 +24,7 @@ from lavae_core.companion.execution import SECONDS_PER_TICK, kill_children
 from lavae_core.companion.files import require_writable, write_whole
 from lavae_core.companion.settings import Settings, environment
 from lavae_core.errors import InvalidInputError, LavaeError
-from lavae_core.experiments import Setting
+from lavae_core.experiments import Setting, load_or_train
 from lavae_core.measurements import Measurement, Vectors
 from lavae_core.paths import CHECKOUT, home
 
@@ -78,8 +78,6 @@ def tasks_of(seeds: list[int], settings: Settings) -> list[Measurement]:
 
 def measure(task: Measurement) -> Vectors:
     """What a worker does: the measurement, from its store or made now."""
-    from lavae_core.experiments import load_or_train
-
     return load_or_train(task)
 
 
