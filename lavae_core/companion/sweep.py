@@ -66,13 +66,13 @@ def sweep(seeds: list[int], settings: Settings, scheduler: str | None) -> None:
 
 
 def tasks_of(seeds: list[int], settings: Settings) -> list[Measurement]:
-    """All groups of each seed; the flips first, since the heatmap stands on their models."""
+    """All groups of each seed; the flips first: Table I, and models that the heatmap needs too."""
     profile = profiles.resolve(settings.profile)
     started = runtime.start(settings.device or "cpu")
     return [
         Measurement(Setting(seed, started, profile.n_train), profile, group)
-        for seed in seeds
         for group in measurements.GROUPS
+        for seed in seeds
     ]
 
 
