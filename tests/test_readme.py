@@ -3,16 +3,18 @@
 import csv
 import re
 
-from lavae_core.companion import readme
+import pytest
+
+from lavae_core.companion import readme, speed
 from lavae_core.companion.claims import read_claims
+from lavae_core.companion.markdown import marked
 from lavae_core.companion.notebooks import discover
 from lavae_core.paths import CHECKOUT, figures_dir
 
 
-def test_the_generated_part_is_what_would_be_generated_now():
-    text = readme.README.read_text(encoding="utf-8")
-    part = text.partition(f"{readme.BEGIN}\n")[2].partition(readme.END)[0]
-    assert part == readme.generated()
+@pytest.mark.parametrize("document", [readme, speed])
+def test_the_generated_part_is_what_would_be_generated_now(document):
+    assert marked(document.README) == document.generated()
 
 
 def test_every_notebook_has_a_verdict_a_picture_and_minutes():

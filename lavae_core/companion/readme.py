@@ -11,26 +11,21 @@ import json
 from collections.abc import Iterator
 
 from lavae_core import artifacts
+from lavae_core.companion import speed
 from lavae_core.companion.claims import claims_of
 from lavae_core.companion.files import write_whole
+from lavae_core.companion.markdown import table, write_marked
 from lavae_core.companion.notebooks import Notebook, discover
 from lavae_core.companion.records import read_record
 from lavae_core.companion.settings import Settings
-from lavae_core.errors import LavaeError
 from lavae_core.paths import CHECKOUT, artifacts_dir, figures_dir
 
 README = CHECKOUT / "README.md"
 MINUTES, CLAIMS = "minutes.csv", "claims.csv"
 COLUMNS = ("notebook", "training", "running", "peak_mb")
-BEGIN = "<!-- made by run_all.sh: begin -->"
-END = "<!-- made by run_all.sh: end -->"
 GALLERY_COLUMNS = 3
-OUTERMOST = (
-    "versions",
-    "threads",
-    "data_sha256",
-    "augmentations",
-)  # of a specification, not of an inner stage
+# Of a specification, not of an inner stage.
+OUTERMOST = ("versions", "threads", "data_sha256", "augmentations")
 
 
 def write_minutes(notebooks: list[Notebook], settings: Settings) -> None:
@@ -75,24 +70,16 @@ def _inner(spec: dict) -> Iterator[dict]:
             yield from _inner(value)
 
 
-def write_readme() -> None:
-    """Replace what stands between the two marks in README.md. Raises LavaeError without marks."""
-    before, after = _around_marks(README.read_text(encoding="utf-8"))
-    write_whole(README, f"{before}{BEGIN}\n{generated()}{END}{after}")
+def write_readmes() -> None:
+    """Make the generated parts of both READMEs again. Raises LavaeError without their marks."""
+    write_marked(README, generated())
+    write_marked(speed.README, speed.generated())
 
 
 def generated() -> str:
-    """The generated part, in Markdown."""
+    """The generated part of README.md, in Markdown."""
     notebooks = discover()
-    return f"{_gallery(notebooks)}\n{_table(notebooks)}{_verdicts()}{_speed()}"
-
-
-def _around_marks(text: str) -> tuple[str, str]:
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise LavaeError(f"README.md has lost its marks {BEGIN} and {END}")
-    return before, after
+    return f"{_gallery(notebooks)}{_table(notebooks)}{_cost()}{_verdicts()}{speed.ratios()}"
 
 
 def _pictures(notebook: Notebook) -> list[str]:
@@ -116,81 +103,73 @@ def _gallery(notebooks: list[Notebook]) -> str:
 
 
 def _table(notebooks: list[Notebook]) -> str:
-    minutes = _minutes()
-    lines = [
-        "| item | notebook | output | minutes | published | here | verdict |",
-        "|---|---|---|---|---|---|---|",
+    minutes = {row["notebook"]: f"{_from_nothing(row):.1f}" for row in _rows(MINUTES)}
+    header = ["item", "notebook", "output", "minutes", "published", "here", "verdict"]
+    rows = [
+        [
+            f"**{claim['item']}**: {claim['claim']}",
+            f"[{notebook.number}](notebooks/{notebook.path.name})",
+            ", ".join(f"[{n}](figures/{n})" for n in _pictures(notebook)),
+            minutes.get(notebook.name, ""),  # a new notebook has none yet
+            claim["published"],
+            claim["here"],
+            claim["verdict"],
+        ]
+        for notebook in notebooks
+        for claim in claims_of(notebook.number, figures_dir("quick"))
     ]
-    for notebook in notebooks:
-        outputs = ", ".join(f"[{n}](figures/{n})" for n in _pictures(notebook))
-        for claim in claims_of(notebook.number, figures_dir("quick")):
-            cells = [
-                f"**{claim['item']}**: {claim['claim']}",
-                f"[{notebook.number}](notebooks/{notebook.path.name})",
-                outputs,
-                minutes.get(notebook.name, ""),
-                claim["published"],
-                claim["here"],
-                claim["verdict"],
-            ]
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+    return table(header, rows)
+
+
+def _cost() -> str:
+    """What all of it costs, from figures/minutes.csv."""
+    rows = _rows(MINUTES)
+    if not rows:
+        return ""
+    total = sum(_from_nothing(row) for row in rows)
+    training = sum(float(row["training"]) for row in rows)
+    memory = max(int(row["peak_mb"]) for row in rows) / 1000
+    return (
+        f"\nMinutes are those of a run from nothing, of a notebook and of the models that it is the "
+        f"first to need:\n{total:.0f} in all, {training:.0f} of them training. The largest notebook "
+        f"takes {memory:.1f} GB of memory.\n"
+    )
 
 
 def _verdicts() -> str:
-    """The claims of figures/claims.csv, a line each with its first statistic; empty without one."""
-    path = figures_dir("quick") / CLAIMS
-    if not path.is_file():
-        return ""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    lines = ["", "| claim | where | verdict | statistic, 95% interval | rule | published | seeds |",
-             "|---|---|---|---|---|---|---|"]  # fmt: skip
+    """The claims of figures/claims.csv, a line each with its first statistic."""
+    rows = _rows(CLAIMS)
+    header = ["claim", "where", "verdict", "statistic, 95% interval", "rule", "published", "seeds"]
+    lines = []
     for claim in dict.fromkeys(row["claim"] for row in rows):
         parts = [row for row in rows if row["claim"] == claim]
-        lines.append(
-            f"| {claim} | {parts[0]['section']} | **{parts[0]['verdict']}** | {_statistic(parts)} |"
-        )
-    return "\n".join(lines) + "\n"
+        where, verdict = parts[0]["section"], f"**{parts[0]['verdict']}**"
+        lines.append([claim, where, verdict, *_statistic(parts)])
+    return table(header, lines)
 
 
-def _statistic(parts: list[dict[str, str]]) -> str:
+def _statistic(parts: list[dict[str, str]]) -> list[str]:
     """The last four cells of a claim's line: its first part, and how many of all hold."""
     first = parts[0]
     if not first["value"]:
-        return "by definition |  |  | "
+        return ["by definition", "", "", ""]
     numbers = " to ".join(f"{float(first[name]):.2f}" for name in ("low", "high"))
     text = f"{first['part']}: {float(first['value']):.2f} ({numbers})"
     if len(parts) > 1:
         held = sum(row["part verdict"] == "holds" for row in parts)
         text += f"; {held} of {len(parts)} parts hold"
     published = f"{float(first['published']):.2f}" if first["published"] else ""
-    return f"{text} | {first['rule']} | {published} | {int(float(first['seeds']))}"
+    return [text, first["rule"], published, str(int(float(first["seeds"])))]
 
 
-def _speed() -> str:
-    """What benchmarks/run.py measured against the baseline; empty without its results."""
-    path = CHECKOUT / "benchmarks" / "results.csv"
+def _from_nothing(row: dict[str, str]) -> float:
+    return float(row["training"]) + float(row["running"])
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    """The rows of a CSV in figures/; none where it has not been made yet."""
+    path = figures_dir("quick") / name
     if not path.is_file():
-        return ""
+        return []
     with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["ratio"]]
-    lines = ["", "| work | baseline, s | here, s | ratio |", "|---|---|---|---|"]
-    lines += [
-        f"| {row['work']} | {float(row['baseline_s']):.3g} | {float(row['here_s']):.3g} "
-        f"| {float(row['ratio']):.1f} |"
-        for row in rows
-    ]
-    return "\n".join([*lines, "", f"Measured on {rows[0]['machine']}."]) + "\n"
-
-
-def _minutes() -> dict[str, str]:
-    """Minutes of each notebook from nothing, as text, from figures/minutes.csv."""
-    path = figures_dir("quick") / MINUTES
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        return {
-            row["notebook"]: f"{float(row['training']) + float(row['running']):.1f}"
-            for row in csv.DictReader(file)
-        }
+        return list(csv.DictReader(file))

@@ -10,7 +10,7 @@ from lavae_core.companion.execution import execute
 from lavae_core.companion.files import require_writable, shown, write_whole
 from lavae_core.companion.normalise import normalised
 from lavae_core.companion.notebooks import NOTEBOOKS, Notebook, discover
-from lavae_core.companion.readme import write_minutes, write_readme
+from lavae_core.companion.readme import write_minutes, write_readmes
 from lavae_core.companion.records import read_record, record_key, write_record
 from lavae_core.companion.settings import Settings, environment
 from lavae_core.errors import LavaeError, StoreError
@@ -36,7 +36,7 @@ def run_notebooks(notebooks: list[Notebook], settings: Settings) -> None:
     if settings.commits:
         write_minutes(discover(settings.notebooks), settings)
         if settings.notebooks == NOTEBOOKS:
-            write_readme()
+            write_readmes()
 
 
 def _run_or_skip(notebook: Notebook, settings: Settings, position: str) -> list[str]:

@@ -1,0 +1,51 @@
+"""The tables of what benchmarks/ measured, for both READMEs, from its CSVs."""
+
+import csv
+
+from lavae_core.companion.markdown import table
+from lavae_core.paths import CHECKOUT
+
+BENCHMARKS = CHECKOUT / "benchmarks"
+README = BENCHMARKS / "README.md"
+
+
+def ratios() -> str:
+    """What run.py measured against the baseline, and where."""
+    rows = _rows("results.csv")
+    compared = [
+        [row["work"], _digits(row["baseline_s"]), _digits(row["here_s"]), f"{float(row['ratio']):.1f}"]
+        for row in rows
+        if row["ratio"]
+    ]  # fmt: skip
+    header = ["work", "baseline, s", "here, s", "ratio"]
+    return table(header, compared) + f"\nMeasured on {rows[0]['machine']}.\n"
+
+
+def generated() -> str:
+    """The tables of benchmarks/README.md: ratios, limits, where a step's time goes, the search."""
+    limits = [[row["work"], _digits(row["here_s"])] for row in _rows("results.csv")
+              if not row["ratio"]]  # fmt: skip
+    return (
+        ratios()
+        + table(["beside these", "s (memory: GB)"], limits)
+        + "\nWhere the time of a stage-1 step goes, under the profiler, which adds some:\n"
+        + _whole("profile.csv")
+        + "\nThe search for a schedule:\n"
+        + _whole("schedule_search.csv")
+    )
+
+
+def _whole(name: str) -> str:
+    rows = _rows(name)
+    header = [column.replace("_", " ") for column in rows[0]]
+    return table(header, [list(row.values()) for row in rows])
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with (BENCHMARKS / name).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _digits(seconds: str) -> str:
+    value = float(seconds)
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}" if value < 1 else f"{value:.1f}"
