@@ -28,6 +28,7 @@ VARIANT_COLOURS = {
 OTHER_COLOURS = ["#D55E00", "#56B4E9", "#000000", "#999999"]  # models, samples, words
 VERDICT_COLOURS = {"holds": "#009E73", "open": "#E69F00", "does not hold": "#D55E00"}
 MARKERS = {"original": "o", "first": "^", "second": "s", "composed": "D"}
+FILLED_MARKERS = ["o", "^", "s", "D", "v", "P", "X"]  # one for each pair of the paper
 PAGE_WIDTH = 7.0  # inches
 
 matplotlib.rcParams.update(
@@ -259,6 +260,7 @@ def intervals(table: pd.DataFrame, title: str) -> Figure:
     handles = [
         plt.Line2D([], [], color=colour, marker="o", lw=2, label=verdict)
         for verdict, colour in VERDICT_COLOURS.items()
+        if verdict in set(shown["part verdict"])
     ]
     handles.append(plt.Line2D([], [], color="0.35", marker="x", lw=0, label="published"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
@@ -276,7 +278,7 @@ def scatter_by_pair(
     palette = dict(zip(names, VARIANT_COLOURS.values(), strict=False))
     sns.scatterplot(
         points, x=x, y=y, hue=colour, style=colour, palette=palette if len(palette) == len(names)
-        else None, ax=axis, s=45,
+        else None, markers=FILLED_MARKERS[: len(names)], ax=axis, s=60, alpha=0.85,
     )  # fmt: skip
     axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axis.legend(title=f"{colour} on", loc="center left", bbox_to_anchor=(1.0, 0.5))
