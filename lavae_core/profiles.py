@@ -65,7 +65,7 @@ PROFILES = {
     ),
     "quick": Profile(
         "quick", n_train=None, n_test=None,
-        flips=Schedule(epochs=6, batch=32), base=Schedule(epochs=1.25), cvae=Schedule(epochs=2),
+        flips=Schedule(epochs=8), base=Schedule(epochs=1.25), cvae=Schedule(epochs=2),
         vae=Schedule(epochs=4), joint=Schedule(epochs=1.25),
         head=Schedule(epochs=0.5, batch=128, lr=6e-3, warmup=200),
         maps=Schedule(epochs=60, batch=512, lr=3e-3, warmup=200), n_projected=2000, n_pairs=4,
