@@ -46,9 +46,9 @@ def get_or_make(
     """Load the artifact of (kind, spec), or make it first.
 
     `make(folder, checkpoint)` fills an empty folder and returns what the manifest should tell;
-    `checkpoint` is a file that survives a kill and goes when the artifact is there. Two processes that ask at once make it once. A
-    damaged artifact is set aside with a message and made again. Raises StoreError where the store
-    cannot be written.
+    `checkpoint` is a file that survives a kill and goes when the artifact is there. Two processes
+    that ask at once make it once. A damaged artifact is set aside with a message and made again.
+    Raises StoreError where the store cannot be written.
     """
     root = paths.artifacts_dir()
     target = root / f"{kind}-{key_of(spec)}"

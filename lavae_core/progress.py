@@ -39,7 +39,11 @@ class Progress:
     def _write(self, losses: dict[str, float]) -> None:
         if self._file is None:
             return
-        state = {"label": self._label, "done": self._done, "total": self._total, "losses": losses}
-        partial = self._file.with_suffix(f".{os.getpid()}")  # a sweep has several writers
+        writer = os.getpid()  # a sweep has several
+        state = {
+            "writer": writer, "label": self._label, "done": self._done, "total": self._total,
+            "losses": losses,
+        }  # fmt: skip
+        partial = self._file.with_suffix(f".{writer}")
         partial.write_text(json.dumps(state))
         partial.replace(self._file)

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import time
+from pathlib import Path
 
 
 def square(number: int) -> int:
@@ -28,3 +30,18 @@ def die_once(marker: str) -> str:
         return "done"
     os.kill(os.getpid(), signal.SIGKILL)
     return "not reached"
+
+
+def stay(marker: str) -> None:
+    """Writes its process to the file `marker` and works on."""
+    Path(marker).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def sweep_until_killed(marker: str) -> None:
+    """What run_all.sh does with one task that never ends."""
+    from lavae_core.companion import sweep
+    from lavae_core.companion.display import Watch
+
+    watch = Watch("test", Path(marker).with_suffix(".json"))
+    list(sweep.run([marker], stay, sweep.on_this_machine(), watch))

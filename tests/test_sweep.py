@@ -8,12 +8,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import psutil
 import pytest
 import torch
 from sweep_tasks import die_once, square, square_if_even, square_or_die
 
 from lavae_core import measurements
-from lavae_core.companion import cli, sweep
+from lavae_core.companion import cli, display, sweep
 from lavae_core.companion.display import Watch
 from lavae_core.companion.settings import Settings
 from lavae_core.errors import InvalidInputError, LavaeError
@@ -47,6 +48,47 @@ def test_a_task_that_dies_is_named_and_the_others_go_on(at_once, watch):
     found = results([1, 2, 3, 4], square_or_die, pool, watch)
     assert isinstance(found.pop(2), sweep.BrokenExecutor)
     assert found == {1: 1, 3: 9, 4: 16}
+
+
+def test_a_worker_ends_with_the_sweep_that_was_killed(tmp_path):
+    marker = tmp_path / "worker"
+    code = f"import sweep_tasks; sweep_tasks.sweep_until_killed({str(marker)!r})"
+    run = subprocess.Popen([sys.executable, "-c", code], cwd=CHECKOUT / "tests")
+    try:
+        _until(lambda: marker.is_file() and marker.read_text())
+        worker = int(marker.read_text())
+        assert psutil.pid_exists(worker)
+    finally:
+        run.kill()
+        run.wait()
+    _until(lambda: not _runs(worker))
+
+
+def _until(condition) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_the_time_left_of_two_trainings_at_once(tmp_path, monkeypatch):
+    lines, now = [], [0.0]
+    monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(display, "say", lines.append)
+    watch = Watch("test", tmp_path / "progress.json")
+    for seconds, writer, done in ((0, 1, 0), (1, 2, 500), (60, 1, 100), (120, 2, 600)):
+        now[0] = float(seconds)
+        state = {"writer": writer, "label": "same", "done": done, "total": 1000, "losses": {}}
+        watch._file.write_text(json.dumps(state))
+        watch.tick()
+    assert [line.split(", ")[2] for line in lines] == ["09:00 left", "07:56 left"]
 
 
 # -- the whole sweep, with measurements of no cost -------------------------------------------------

@@ -25,9 +25,9 @@ class Watch:
         self._name, self._file = name, progress_file
         self._file.unlink(missing_ok=True)  # of the notebook before
         self._bar: tqdm | None = None
-        self._label = ""
-        self._said = self._since = time.monotonic()
-        self._from = 0
+        self._shown: tuple[int, str] | None = None  # writer and label
+        self._begun: dict[tuple[int, str], tuple[float, int]] = {}  # when, and at which step
+        self._said = time.monotonic()
 
     def tick(self) -> None:
         """Look at the kernel and its progress once; call it a few times a second."""
@@ -38,11 +38,13 @@ class Watch:
             return
         if state["done"] >= state["total"]:  # a next training may have the same label
             self.close()
-            self._label = ""
+            self._begun.pop((state["writer"], state["label"]), None)
             return
-        if state["label"] != self._label:
+        training = state["writer"], state["label"]  # a sweep has several at once
+        self._begun.setdefault(training, (time.monotonic(), state["done"]))
+        if training != self._shown:
             self.close()
-            self._label, self._since, self._from = state["label"], time.monotonic(), state["done"]
+            self._shown = training
         if sys.stderr.isatty():
             self._show_bar(state)
         elif time.monotonic() - self._said >= SECONDS_PER_LINE:
@@ -68,12 +70,13 @@ class Watch:
         self._bar.update(state["done"] - self._bar.n)
 
     def _line(self, state: dict) -> str:
+        since, done_before = self._begun[state["writer"], state["label"]]
         return tqdm.format_meter(
             n=state["done"],
             total=state["total"],
-            elapsed=time.monotonic() - self._since,
-            initial=self._from,
-            prefix=self._label,
+            elapsed=time.monotonic() - since,
+            initial=done_before,
+            prefix=state["label"],
             postfix=_losses(state),
             bar_format=LINE,
         )

@@ -8,6 +8,7 @@ is kept in the store task by task, so a next call runs only what is missing.
 import json
 import os
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -134,7 +135,23 @@ def on_this_machine() -> Pool:
     from joblib.externals.loky import get_reusable_executor
 
     processes = max(1, len(os.sched_getaffinity(0)) // runtime.THREADS)
-    return Pool(lambda: get_reusable_executor(max_workers=processes, timeout=None), processes)
+    return Pool(
+        lambda: get_reusable_executor(
+            max_workers=processes, timeout=None, initializer=_end_with, initargs=(os.getpid(),)
+        ),
+        processes,
+    )
+
+
+def _end_with(parent: int) -> None:
+    """Of a worker: end when `parent` has, however that ended; else it would train on for nobody."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(SECONDS_PER_TICK)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def on_cluster(address: str) -> Pool:
