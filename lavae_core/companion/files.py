@@ -1,5 +1,6 @@
 """Files that are there as a whole or not at all, and folders that can be written."""
 
+import csv
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,14 @@ def write_whole(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV by column; none where it has not been made yet."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def require_writable(folder: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from lavae_core import artifacts
 from lavae_core.companion import speed
 from lavae_core.companion.claims import claims_of
-from lavae_core.companion.files import write_whole
+from lavae_core.companion.files import read_rows, write_whole
 from lavae_core.companion.markdown import table, write_marked
 from lavae_core.companion.notebooks import Notebook, discover
 from lavae_core.companion.records import read_record
@@ -103,7 +103,10 @@ def _gallery(notebooks: list[Notebook]) -> str:
 
 
 def _table(notebooks: list[Notebook]) -> str:
-    minutes = {row["notebook"]: f"{_from_nothing(row):.1f}" for row in _rows(MINUTES)}
+    minutes = {
+        row["notebook"]: f"{_from_nothing(row):.1f}"
+        for row in read_rows(figures_dir("quick") / MINUTES)
+    }
     header = ["item", "notebook", "output", "minutes", "published", "here", "verdict"]
     rows = [
         [
@@ -123,7 +126,7 @@ def _table(notebooks: list[Notebook]) -> str:
 
 def _cost() -> str:
     """What all of it costs, from figures/minutes.csv."""
-    rows = _rows(MINUTES)
+    rows = read_rows(figures_dir("quick") / MINUTES)
     if not rows:
         return ""
     total = sum(_from_nothing(row) for row in rows)
@@ -138,7 +141,7 @@ def _cost() -> str:
 
 def _verdicts() -> str:
     """The claims of figures/claims.csv, a line each with its first statistic."""
-    rows = _rows(CLAIMS)
+    rows = read_rows(figures_dir("quick") / CLAIMS)
     header = ["claim", "where", "verdict", "statistic, 95% interval", "rule", "published", "seeds"]
     lines = []
     for claim in dict.fromkeys(row["claim"] for row in rows):
@@ -164,12 +167,3 @@ def _statistic(parts: list[dict[str, str]]) -> list[str]:
 
 def _from_nothing(row: dict[str, str]) -> float:
     return float(row["training"]) + float(row["running"])
-
-
-def _rows(name: str) -> list[dict[str, str]]:
-    """The rows of a CSV in figures/; none where it has not been made yet."""
-    path = figures_dir("quick") / name
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))

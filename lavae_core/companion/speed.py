@@ -1,7 +1,6 @@
 """The tables of what benchmarks/ measured, for both READMEs, from its CSVs."""
 
-import csv
-
+from lavae_core.companion.files import read_rows
 from lavae_core.companion.markdown import table
 from lavae_core.paths import CHECKOUT
 
@@ -10,8 +9,10 @@ README = BENCHMARKS / "README.md"
 
 
 def ratios() -> str:
-    """What run.py measured against the baseline, and where."""
-    rows = _rows("results.csv")
+    """What run.py measured against the baseline, and where; empty without its results."""
+    rows = read_rows(BENCHMARKS / "results.csv")
+    if not rows:
+        return ""
     compared = [
         [row["work"], _digits(row["baseline_s"]), _digits(row["here_s"]), f"{float(row['ratio']):.1f}"]
         for row in rows
@@ -23,7 +24,7 @@ def ratios() -> str:
 
 def generated() -> str:
     """The tables of benchmarks/README.md: ratios, limits, where a step's time goes, the search."""
-    limits = [[row["work"], _digits(row["here_s"])] for row in _rows("results.csv")
+    limits = [[row["work"], _digits(row["here_s"])] for row in read_rows(BENCHMARKS / "results.csv")
               if not row["ratio"]]  # fmt: skip
     return (
         ratios()
@@ -36,14 +37,11 @@ def generated() -> str:
 
 
 def _whole(name: str) -> str:
-    rows = _rows(name)
+    rows = read_rows(BENCHMARKS / name)
+    if not rows:
+        return ""
     header = [column.replace("_", " ") for column in rows[0]]
     return table(header, [list(row.values()) for row in rows])
-
-
-def _rows(name: str) -> list[dict[str, str]]:
-    with (BENCHMARKS / name).open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def _digits(seconds: str) -> str:
