@@ -45,7 +45,8 @@ def get_or_make(
 ) -> T:
     """Load the artifact of (kind, spec), or make it first.
 
-    `make(folder, checkpoint)` fills an empty folder and returns what the manifest should tell;
+    `make(folder, checkpoint)` fills an empty folder and returns what the manifest should tell, and
+    "seconds" if it took longer than this call;
     `checkpoint` is a file that survives a kill and goes when the artifact is there. Two processes
     that ask at once make it once. A damaged artifact is set aside with a message and made again.
     Raises StoreError where the store cannot be written.
@@ -110,7 +111,9 @@ def _make(target: Path, spec: dict[str, Any], make) -> None:
         told = make(folder, _checkpoint(target))
         files = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
         seconds = time.monotonic() - started
-        told["minutes"] = round((seconds - _inner_seconds[-1]) / 60, 3)
+        # A training that was interrupted tells the seconds of its earlier parts, too.
+        own = max(seconds - _inner_seconds[-1], told.pop("seconds", 0.0))
+        told["minutes"] = round(own / 60, 3)
         content = {"format": FORMAT, "spec": spec, "files": files, "told": told}
         (folder / MANIFEST).write_text(json.dumps(content, indent=1, sort_keys=True))
         os.replace(folder, target)

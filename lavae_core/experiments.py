@@ -85,11 +85,10 @@ class Experiment:
 
     def train(self, task: tasks.Task, schedule: Schedule, checkpoint: Path) -> dict[str, Any]:
         """Run the loop; what the manifest should tell."""
-        curve = training.train(
+        return training.train(
             task, schedule, seed=self.setting.seed, runtime=self.setting.runtime,
             checkpoint=checkpoint, label=self.label, keep_checkpoint=True,
         )  # fmt: skip
-        return {"curve": curve}
 
     def _stages(self) -> list["Experiment"]:
         """This experiment and those that it stands on."""

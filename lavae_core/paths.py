@@ -27,5 +27,5 @@ def runs_dir(profile: str) -> Path:
 
 
 def figures_dir(profile: str) -> Path:
-    """Folder of pictures and tables; the smoke profile never writes to the committed one."""
-    return runs_dir(profile) / "figures" if profile == "smoke" else CHECKOUT / "figures"
+    """Folder of pictures and tables; only the quick profile writes to the committed one."""
+    return CHECKOUT / "figures" if profile == "quick" else runs_dir(profile) / "figures"

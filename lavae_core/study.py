@@ -40,7 +40,7 @@ VERDICT_COLUMNS = ["item", "claim", "published", "here", "verdict", "notebook"]
 
 
 class Study:
-    """profile: "smoke", "quick" or "paper". seed: a whole number from 0. device: "cpu", "cuda".
+    """profile: "smoke", "quick", "long" or "paper". seed: a whole number from 0. device: "cpu", "cuda".
 
     None means the environment's LAVAE_PROFILE, LAVAE_SEED or LAVAE_DEVICE (run_all.sh sets them),
     else quick, 0 and cpu. Raises InvalidInputError for a value that is not allowed.

@@ -9,7 +9,9 @@ import hashlib
 import io
 import json
 import math
+import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from adabelief_pytorch import AdaBelief
@@ -26,6 +28,7 @@ from lavae_core.tasks import Task
 
 CHECKPOINT_STEPS = 500
 LOG_STEPS = 50
+ANNEALED = 0.3  # share of the steps in which the weight of the KL term falls to the paper's
 
 
 def learning_rate(schedule: Schedule, step: int, total: int) -> float:
@@ -34,6 +37,16 @@ def learning_rate(schedule: Schedule, step: int, total: int) -> float:
     if schedule.decay == "constant":
         return schedule.lr * warm
     return schedule.lr * warm * 0.5 * (1 + math.cos(math.pi * step / total))
+
+
+def kl_weight(schedule: Schedule, step: int, total: int) -> float:
+    """Weight of the KL term in a step: from kl_start down to 1, geometrically, then 1.
+
+    A heavy KL term leaves only the few strongest directions of the data in the latent space, and
+    as its weight falls the others join one by one. So learnt, the space keeps more of the symmetry
+    of its variants, which is what linear maps need (deterministic annealing).
+    """
+    return schedule.kl_start ** max(0.0, 1 - step / (ANNEALED * total))
 
 
 def samples_per_step(task: Task, schedule: Schedule) -> int:
@@ -102,17 +115,19 @@ def train(
     checkpoint: Path,
     label: str,
     keep_checkpoint: bool = False,
-) -> list[dict[str, float]]:
-    """Train `task.module` in place; return the loss curve.
+) -> dict[str, Any]:
+    """Train `task.module` in place; return its "curve" and "seconds".
 
-    The curve is a row for every 50 steps: step, and each loss as a mean over those images.
+    The curve is a row for every 50 steps: step, and each loss as a mean over those images. The
+    seconds are those of all parts of a run that was interrupted, up to the states it went on from.
     `checkpoint` is a file that the run continues from when it exists, and is removed at the end
     unless `keep_checkpoint`: then the caller removes it, once what was trained is safe.
     Raises TrainingError for a loss that is not finite, naming the step; the last state is kept.
     """
     total, batch = total_steps(task, schedule), samples_per_step(task, schedule)
     optimizer = _FlatAdaBelief(task.module)
-    step, curve = _resume(checkpoint, optimizer)
+    step, curve, earlier = _resume(checkpoint, optimizer)
+    started = time.monotonic() - earlier
     progress = Progress(label, total, done=step)
     order = _Order(task.size, batch, seed, runtime.device)
     noise = torch.Generator(device=runtime.device)
@@ -122,7 +137,8 @@ def train(
             terms = task.losses(
                 order.batch(step), noise.manual_seed(seeding.stream(seed, "noise", step))
             )
-            loss = sum(terms.values())
+            kl = kl_weight(schedule, step, total)
+            loss = sum(kl * term if name == "kl" else term for name, term in terms.items())
         values = {name: value.item() / (batch * task.width) for name, value in terms.items()}
         if not math.isfinite(sum(values.values())):
             raise TrainingError(
@@ -141,12 +157,12 @@ def train(
             progress.update(count, row)
             window = {}
         if step % CHECKPOINT_STEPS == 0 and step < total:
-            _save(checkpoint, optimizer, step, curve)
+            _save(checkpoint, optimizer, step, curve, time.monotonic() - started)
     progress.close()
     optimizer.release()
     if not keep_checkpoint:
         checkpoint.unlink(missing_ok=True)
-    return curve
+    return {"curve": curve, "seconds": round(time.monotonic() - started, 3)}
 
 
 class _Order:
@@ -165,26 +181,26 @@ class _Order:
         return self._permutation[position * self._batch : (position + 1) * self._batch]
 
 
-def _save(path: Path, optimizer: _FlatAdaBelief, step: int, curve: list) -> None:
+def _save(path: Path, optimizer: _FlatAdaBelief, step: int, curve: list, seconds: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, state = path.with_suffix(".partial"), optimizer.state()
-    told = {"step": str(step), "curve": json.dumps(curve)}
+    told = {"step": str(step), "curve": json.dumps(curve), "seconds": f"{seconds:.3f}"}
     save_file(state, partial, told | {"digest": _digest(state, **told)})
     partial.replace(path)
 
 
-def _digest(state: dict[str, Tensor], step: str, curve: str) -> str:
+def _digest(state: dict[str, Tensor], step: str, curve: str, seconds: str) -> str:
     """SHA-256 of all that a checkpoint holds: safetensors would not notice a flipped bit."""
-    found = hashlib.sha256(f"{step}/{curve}".encode())
+    found = hashlib.sha256(f"{step}/{curve}/{seconds}".encode())
     for name in sorted(state):
         found.update(state[name].cpu().numpy())
     return found.hexdigest()
 
 
-def _resume(path: Path, optimizer: _FlatAdaBelief) -> tuple[int, list]:
-    """Step and curve to go on from; a file that cannot be used is as good as none."""
+def _resume(path: Path, optimizer: _FlatAdaBelief) -> tuple[int, list, float]:
+    """Step, curve and seconds to go on from; a file that cannot be used is as good as none."""
     if not path.is_file():
-        return 0, []
+        return 0, [], 0.0
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -192,8 +208,9 @@ def _resume(path: Path, optimizer: _FlatAdaBelief) -> tuple[int, list]:
         if _digest(state, **metadata) != digest:
             raise ValueError("damaged")
         step, curve = int(metadata["step"]), json.loads(metadata["curve"])
+        seconds = float(metadata["seconds"])
         optimizer.restore(state, step)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
         path.unlink()
-        return 0, []
-    return step, curve
+        return 0, [], 0.0
+    return step, curve, seconds

@@ -86,6 +86,14 @@ def test_minutes_are_without_those_of_inner_artifacts(monkeypatch):
     assert found == [1, 2, 4, 0.5]
 
 
+def test_minutes_of_a_training_that_was_interrupted():
+    def make(folder: Path, checkpoint: Path) -> dict:
+        return Maker()(folder, checkpoint) | {"seconds": 90.0}
+
+    get_or_make("kind", SPEC, make, load)
+    assert artifacts.minutes(folder_of().name) == 1.5
+
+
 def test_use_is_noted_for_the_runner(tmp_path, monkeypatch):
     log = tmp_path / "used"
     monkeypatch.setenv("LAVAE_USED_FILE", str(log))

@@ -159,7 +159,7 @@ def test_stage_3_decodes_the_originals_latents_into_the_new_pair(setting, monkey
     experiment = chain(setting)["head"]
     base, (mu, _) = load_or_train(experiment.maps), load_or_train(Latents(experiment.maps.stage1))
     tasks = []
-    monkeypatch.setattr(training, "train", lambda task, *a, **k: tasks.append(task) or [])
+    monkeypatch.setattr(training, "train", lambda task, *a, **k: tasks.append(task) or {})
     load_or_train(experiment)
     first, second = base.maps.matrices.data
     wanted = torch.cat([mu[0], mu[0] @ first, mu[0] @ second, mu[0] @ first @ second])
@@ -171,7 +171,7 @@ def test_stage_3_decodes_the_originals_latents_into_the_new_pair(setting, monkey
 
 def test_the_lavae_like_cvae_never_sees_the_composed_variant(setting, monkeypatch):
     tasks = []
-    monkeypatch.setattr(training, "train", lambda task, *a, **k: tasks.append(task) or [])
+    monkeypatch.setattr(training, "train", lambda task, *a, **k: tasks.append(task) or {})
     load_or_train(chain(setting)["lavae"])
     images = variants(uint8_images(16), Pair.parse(PAIR), split="train", seed=0)
     assert torch.equal(tasks[0]._images, images[:3])

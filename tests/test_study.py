@@ -59,7 +59,7 @@ def test_defaults_and_environment(monkeypatch):
 
 
 BAD_SETTINGS = {
-    "profile": ({"profile": "fast"}, "unknown profile 'fast'; allowed: smoke, quick, paper"),
+    "profile": ({"profile": "fast"}, "unknown profile 'fast'; allowed: smoke, quick, long, paper"),
     "negative seed": ({"seed": -1}, "seed must be a whole number from 0, got -1"),
     "fractional seed": ({"seed": 1.5}, "seed must be a whole number"),
     "seed as a word": ({"seed": "one"}, "seed must be a whole number"),

@@ -44,7 +44,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--profile",
         choices=list(PROFILES),
         default="quick",
-        help="smoke: minutes, for tests; quick: the default; paper: the paper's epochs, hours",
+        help="smoke: minutes, for tests; quick: the default; long: more epochs for Table I; "
+        "paper: the paper's epochs, hours",
     )
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="NUMBER", help="only these notebooks, such as 07"
