@@ -28,7 +28,6 @@ from lavae_core.tasks import Task
 
 CHECKPOINT_STEPS = 500
 LOG_STEPS = 50
-ANNEALED = 0.3  # share of the steps in which the weight of the KL term falls to the paper's
 
 
 def learning_rate(schedule: Schedule, step: int, total: int) -> float:
@@ -37,16 +36,6 @@ def learning_rate(schedule: Schedule, step: int, total: int) -> float:
     if schedule.decay == "constant":
         return schedule.lr * warm
     return schedule.lr * warm * 0.5 * (1 + math.cos(math.pi * step / total))
-
-
-def kl_weight(schedule: Schedule, step: int, total: int) -> float:
-    """Weight of the KL term in a step: from kl_start down to 1, geometrically, then 1.
-
-    A heavy KL term leaves only the few strongest directions of the data in the latent space, and
-    as its weight falls the others join one by one. So learnt, the space keeps more of the symmetry
-    of its variants, which is what linear maps need (deterministic annealing).
-    """
-    return schedule.kl_start ** max(0.0, 1 - step / (ANNEALED * total))
 
 
 def samples_per_step(task: Task, schedule: Schedule) -> int:
@@ -137,8 +126,7 @@ def train(
             terms = task.losses(
                 order.batch(step), noise.manual_seed(seeding.stream(seed, "noise", step))
             )
-            kl = kl_weight(schedule, step, total)
-            loss = sum(kl * term if name == "kl" else term for name, term in terms.items())
+            loss = sum(terms.values())
         values = {name: value.item() / (batch * task.width) for name, value in terms.items()}
         if not math.isfinite(sum(values.values())):
             raise TrainingError(

@@ -389,9 +389,6 @@ API: dict[str, tuple[Callable[[Path], object], type[LavaeError], str]] = {
     "a negative warm-up": (
         lambda _: stage1(warmup=-1), InvalidInputError, "warm-up steps must .* from 0, got -1",
     ),
-    "a KL term without weight": (
-        lambda _: stage1(kl_start=0.0), InvalidInputError, "kl_start must .* above 0, got 0.0",
-    ),
     "an unknown decay": (
         lambda _: stage1(decay="linear"),
         InvalidInputError, "unknown decay 'linear'; allowed: cosine, constant",

@@ -17,7 +17,7 @@ from lavae_core.models import LAVAE
 from lavae_core.profiles import Schedule
 from lavae_core.runtime import Runtime
 from lavae_core.tasks import Stage1
-from lavae_core.training import kl_weight, learning_rate, samples_per_step, total_steps, train
+from lavae_core.training import learning_rate, samples_per_step, total_steps, train
 
 TOTAL = 14  # steps of the small runs: 12 samples in batches of 5, and 7 epochs
 SCHEDULE = Schedule(epochs=7, batch=5, lr=0.01, warmup=3)
@@ -120,39 +120,6 @@ def test_learning_rate():
     found = [learning_rate(constant, step, 100) for step in (0, 1, 3, 4, 99)]
     assert found == [0.125, 0.25, 0.5, 0.5, 0.5]
     assert learning_rate(Schedule(1, lr=0.5, warmup=0), 0, 100) == 0.5
-
-
-def test_kl_weight_falls_to_the_papers_loss():
-    found = [kl_weight(Schedule(1, kl_start=8), step, 100) for step in range(100)]
-    assert [found[0], found[10], found[20]] == pytest.approx([8, 4, 2])
-    assert all(a > b for a, b in zip(found[:30], found[1:31], strict=True))
-    assert found[30:] == [1.0] * 70
-    assert {kl_weight(Schedule(1), step, 100) for step in range(100)} == {1.0}
-
-
-def test_only_the_kl_term_is_annealed(run):
-    """Gradients at the first step, where the weight is kl_start: a step of plain arithmetic."""
-
-    class Two:
-        size, width = 4, 1
-
-        def __init__(self):
-            self.module = nn.Linear(1, 1, bias=False)
-            self.module.weight.data.fill_(1.0)
-            self.module.weight.register_hook(self.seen)
-            self.gradient = None
-
-        def seen(self, gradient):
-            self.gradient = gradient.item()
-
-        def losses(self, index, generator):
-            weight = self.module.weight.sum()
-            return {"reconstruction": 5 * weight, "kl": 2 * weight}
-
-    task = Two()
-    curve = run(task, Schedule(epochs=1, batch=4, lr=0.0, kl_start=3.0))
-    assert task.gradient == 5 + 3 * 2
-    assert curve[0]["kl"] == 2 / 4  # the curve tells the term itself
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,21 @@ def ratios() -> str:
     return table(header, compared) + f"\nMeasured on {rows[0]['machine']}.\n"
 
 
+def quality() -> str:
+    """Minutes and BCE of the schedules of time_to_quality.py, and of the paper at the baseline's
+    speed; empty without its results."""
+    rows = read_rows(BENCHMARKS / "time_to_quality.csv")
+    if not rows:
+        return ""
+    columns = ["original", "first", "second", "composed", "total"]
+    shown = [
+        [row["who"], f"{float(row['epochs']):g}", f"{float(row['minutes']):,.1f}",
+         *(row[column] for column in columns), row["times_faster"]]
+        for row in rows
+    ]  # fmt: skip
+    return table(["flips", "epochs", "minutes", *columns, "times faster than published"], shown)
+
+
 def generated() -> str:
     """The tables of benchmarks/README.md: ratios, limits, where a step's time goes, the search."""
     limits = [[row["work"], _digits(row["here_s"])] for row in read_rows(BENCHMARKS / "results.csv")
@@ -33,6 +48,8 @@ def generated() -> str:
         + _whole("profile.csv")
         + "\nThe search for a schedule:\n"
         + _whole("schedule_search.csv")
+        + "\nTime to quality:\n"
+        + quality()
     )
 
 
