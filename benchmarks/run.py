@@ -4,7 +4,8 @@
 
 Every pair of measurements is taken in turns, so that whatever else the machine does meets both. The
 baseline has a process of its own, in which nothing of this project's set-up (memory allocator,
-deterministic algorithms) was done. Writes results.csv, medians of ROUNDS rounds.
+deterministic algorithms) was done. Writes medians of ROUNDS rounds to results.csv, where those of
+other machines stay.
 """
 
 import os
@@ -185,6 +186,14 @@ def machine() -> str:
     )
 
 
+def keep(table: pd.DataFrame) -> None:
+    """Write results.csv: this machine's rows first, then what other machines measured."""
+    path = HERE / "results.csv"
+    known = pd.read_csv(path) if path.is_file() else table.iloc[:0]
+    others = known[known["machine"] != machine()]
+    pd.concat([table, others]).to_csv(path, index=False, float_format="%.6g")
+
+
 if __name__ == "__main__":
     RUNTIME = runtime.start()
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as theirs:
@@ -199,6 +208,6 @@ if __name__ == "__main__":
         },
     ]
     table = pd.concat([table, pd.DataFrame(extra)], ignore_index=True)
-    table["machine"] = f"{machine()}, {least['gflop_per_s']:.0f} GFLOP/s"
-    table.to_csv(HERE / "results.csv", index=False, float_format="%.6g")
+    table["machine"], table["gflop_per_s"] = machine(), round(least["gflop_per_s"])
+    keep(table)
     print(table.drop(columns="machine").to_string(index=False))

@@ -190,6 +190,24 @@ def round_trip_error(model: LAVAE, images: Tensor, word: str) -> float:
 
 
 @torch.no_grad()
+def map_residuals(model: LAVAE, images: Tensor) -> pd.DataFrame:
+    """What linear maps miss: z L_i of the originals against the latents of variant i.
+
+    images: uint8 (4, N, 28, 28). A row for each map and principal direction of its residuals, the
+    largest first; `residual` is their mean square, in variances of the variant's posterior: below 1
+    the residual hides in the noise that the decoder was trained with.
+    """
+    originals, _ = encode(model, images[0])
+    rows = []
+    for name, shown in zip(model.maps.names, images[1:3], strict=True):
+        mu, logvar = encode(model, shown)
+        residual = ((model.maps(originals, name) - mu) / (0.5 * logvar).exp()).double()
+        squares = torch.linalg.eigvalsh(residual.t() @ residual / len(residual)).flip(0).tolist()
+        rows += [{"map": name, "direction": i, "residual": s} for i, s in enumerate(squares, 1)]
+    return pd.DataFrame(rows)
+
+
+@torch.no_grad()
 def recursion(model: LAVAE, images: Tensor, word: str, steps: int) -> tuple[Tensor, Tensor]:
     """The output fed back `steps` times through encoder, map and decoder (Figure 5).
 

@@ -201,6 +201,22 @@ def test_any_to_any_has_sources_as_rows():
     assert table.loc["first", "composed"] > table.loc["composed", "composed"] > 100
 
 
+def test_map_residuals_are_those_along_each_direction_in_posterior_variances(monkeypatch):
+    """L1 misses by 3 along one oblique direction in every image, L2 by nothing."""
+    model, n = LAVAE(), 40
+    model.maps.matrices.data[0] = torch.linalg.qr(normal(16, 16))[0]
+    originals, missed = normal(n, 16), torch.zeros(16)
+    missed[2], missed[5] = 3 * 0.6, 3 * 0.8
+    mus = iter([originals, model.maps(originals, "L1").detach() + missed, originals])
+    logvar = torch.full((n, 16), math.log(4.0))
+    monkeypatch.setattr(evaluation, "encode", lambda *_: (next(mus), logvar))
+    found = evaluation.map_residuals(model, uint8_images(4, n)).set_index(["map", "direction"])
+    assert list(found.index) == [(name, i) for name in ("L1", "L2") for i in range(1, 17)]
+    values = found["residual"]
+    assert values["L1", 1] == pytest.approx(9 / 4, rel=1e-4)
+    assert values.drop(("L1", 1)).abs().max() < 1e-4
+
+
 def test_round_trip_error(perfect):
     perfect.maps.matrices.data = spread(perfect.maps).matrices.data
     images = perfect.images[0]

@@ -118,7 +118,7 @@ def counted(home, monkeypatch):
 
 def test_failures_are_kept_apart_and_a_next_call_runs_what_is_missing(counted, capsys):
     settings = Settings("smoke")
-    with pytest.raises(LavaeError, match=r"1 tasks failed: hard, seed 1; the others are kept"):
+    with pytest.raises(LavaeError, match=r"1 of 4 tasks failed: hard, seed 1; the others are kept"):
         sweep.sweep([0, 1], settings, None)
     assert counted == [("easy", 0), ("easy", 1), ("hard", 0), ("hard", 1)]  # group by group
     assert "hard, seed 1 failed: no luck" in capsys.readouterr().err

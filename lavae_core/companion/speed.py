@@ -9,17 +9,25 @@ README = BENCHMARKS / "README.md"
 
 
 def ratios() -> str:
-    """What run.py measured against the baseline, and where; empty without its results."""
-    rows = read_rows(BENCHMARKS / "results.csv")
-    if not rows:
-        return ""
-    compared = [
-        [row["work"], _digits(row["baseline_s"]), _digits(row["here_s"]), f"{float(row['ratio']):.1f}"]
-        for row in rows
-        if row["ratio"]
-    ]  # fmt: skip
+    """What run.py measured against the baseline, on each machine; empty without its results."""
     header = ["work", "baseline, s", "here, s", "ratio"]
-    return table(header, compared) + f"\nMeasured on {rows[0]['machine']}.\n"
+    parts = []
+    for machine, rows in _by_machine().items():
+        compared = [
+            [row["work"], _digits(row["baseline_s"]), _digits(row["here_s"]),
+             f"{float(row['ratio']):.1f}"]
+            for row in rows if row["ratio"]
+        ]  # fmt: skip
+        where = f"\nMeasured on {machine}, {rows[0]['gflop_per_s']} GFLOP/s.\n"
+        parts.append(table(header, compared) + where)
+    return "".join(parts)
+
+
+def _by_machine() -> dict[str, list[dict[str, str]]]:
+    found: dict[str, list[dict[str, str]]] = {}
+    for row in read_rows(BENCHMARKS / "results.csv"):
+        found.setdefault(row["machine"], []).append(row)
+    return found
 
 
 def quality() -> str:
@@ -39,11 +47,13 @@ def quality() -> str:
 
 def generated() -> str:
     """The tables of benchmarks/README.md: ratios, limits, where a step's time goes, the search."""
-    limits = [[row["work"], _digits(row["here_s"])] for row in read_rows(BENCHMARKS / "results.csv")
-              if not row["ratio"]]  # fmt: skip
+    limits = [
+        [row["work"], _digits(row["here_s"]), machine]
+        for machine, rows in _by_machine().items() for row in rows if not row["ratio"]
+    ]  # fmt: skip
     return (
         ratios()
-        + table(["beside these", "s (memory: GB)"], limits)
+        + table(["beside these", "s (memory: GB)", "machine"], limits)
         + "\nWhere the time of a stage-1 step goes, under the profiler, which adds some:\n"
         + _whole("profile.csv")
         + "\nThe search for a schedule:\n"

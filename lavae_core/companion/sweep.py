@@ -63,7 +63,9 @@ def sweep(seeds: list[int], settings: Settings, scheduler: str | None) -> None:
                 say(f"{position} done in {minutes:.1f} min")
     write_provenance(seeds, settings)
     if failed:
-        raise LavaeError(f"{len(failed)} tasks failed: {'; '.join(failed)}; the others are kept")
+        raise LavaeError(
+            f"{len(failed)} of {len(missing)} tasks failed: {'; '.join(failed)}; the others are kept"
+        )
 
 
 def tasks_of(seeds: list[int], settings: Settings) -> list[Measurement]:
