@@ -22,6 +22,13 @@ def square_or_die(number: int) -> int:
     return number**2
 
 
+def work_or_die(number: int) -> int:
+    """Like square_or_die, but the others are still at work when it dies."""
+    if number != 2:
+        time.sleep(1)
+    return square_or_die(number)
+
+
 def die_once(marker: str) -> str:
     """Kills its worker, the first time; the file `marker` tells the second time."""
     try:

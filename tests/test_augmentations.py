@@ -2,6 +2,7 @@
 
 import hashlib
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -108,6 +109,16 @@ def test_canny_thresholds_span_the_documented_ranges():
     draws = np.array([[0, 0], [0, 0.999]], dtype=np.float32)
     weak, strict = function(ramp.repeat(2, 1, 1), draws)
     assert (weak == 0).any() and (strict == 255).all()
+
+
+def test_canny_is_opencvs_between_the_drawn_thresholds():
+    image = tv.gaussian_blur(noise(1), [5, 5])
+    found = AUGMENTATIONS["canny"].function(image, np.array([[0.25, 0.5]], dtype=np.float32))
+    expected = 255 - torch.from_numpy(cv2.Canny(image[0].numpy(), 80, 200))
+    assert torch.equal(found[0], expected)
+    for lower, upper in ((100, 200), (80, 220)):  # the image tells the thresholds apart
+        other = 255 - torch.from_numpy(cv2.Canny(image[0].numpy(), lower, upper))
+        assert not torch.equal(found[0], other)
 
 
 def test_edge_detect_goes_from_the_image_to_its_laplacian_and_saturates():

@@ -1,10 +1,14 @@
 """Measurements: what they look at, on models whose answers are known."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 from made_up import uint8_images
 
 from lavae_core import measurements
+from lavae_core.augmentations import VARIANTS
 from lavae_core.errors import InvalidInputError
 from lavae_core.profiles import PROFILES
 from lavae_core.runtime import Runtime
@@ -16,6 +20,77 @@ def test_the_nearest_image_is_its_own():
     assert measurements._nearest_is_itself(shown, known).all()
     swapped = shown[[1, 0, *range(2, 30)]]
     assert measurements._nearest_is_itself(swapped, known).tolist() == [False, False] + [True] * 28
+
+
+FLIPPED = {"": (), "L1": (-1,), "L2": (-2,), "L1 L2": (-1, -2)}
+
+
+class Flipping:
+    """A study whose models flip perfectly; its images of the other order are other images."""
+
+    def __init__(self):
+        self.originals = uint8_images(20)
+        self.other_order = uint8_images(20, seed=1)
+
+    def lavae(self, pair):
+        return SimpleNamespace(maps=lambda mu, word: word, decode=None)
+
+    def cvae(self, pair, how):
+        return None
+
+    def variants(self, pair):
+        return torch.stack([self.originals.flip(axes) for axes in FLIPPED.values()])
+
+    def swapped(self, pair):
+        return self.other_order
+
+
+def test_identity_undoes_each_flip_by_itself(monkeypatch):
+    study = Flipping()
+    shown = study.variants("").float() / 255
+    by_word = dict(zip(FLIPPED, shown, strict=True))
+    monkeypatch.setattr(measurements, "encode", lambda *_: (None, None))
+    monkeypatch.setattr(measurements.evaluation, "decoded", lambda m, mu, word: by_word[word])
+    monkeypatch.setattr(
+        measurements.evaluation, "cvae_outputs", lambda m, part: shown.unsqueeze(2).logit(1e-6)
+    )
+    found = measurements._identity(study, study.variants(""))
+    assert set(found) == {"identity/LAVAE", "identity/CVAE"}
+    assert all(vector.eq(1).all() for vector in found.values())
+
+
+def test_the_reverse_is_held_against_the_trained_order_and_against_its_own(monkeypatch):
+    study = Flipping()
+    monkeypatch.setattr(measurements, "encode", lambda *_: (None, None))
+    monkeypatch.setattr(
+        measurements.evaluation, "image_scores", lambda decode, word, target: [(word, target)]
+    )
+    found = measurements._reverse(study, "pair")
+    composed = study.variants("")[3]
+    assert [word for word, _ in found.values()] == ["L1 L2", "L2 L1", "L2 L1"]
+    expected = [composed, composed, study.other_order]
+    assert list(found) == ["composed/pair", "reverse/pair", "reverse, own order/pair"]
+    assert all(torch.equal(a, b) for (_, a), b in zip(found.values(), expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("centres", "asymmetry"),
+    [
+        ([(0, 0), (1, 0), (0.5, 1), (1.5, 1)], 0.0),  # a parallelogram that is no rectangle
+        ([(0, 0), (2, 0), (0, 1), (1, 1)], (1 / 1.5 + (2**0.5 - 1) / ((2**0.5 + 1) / 2)) / 2),
+    ],
+)
+def test_asymmetry_is_of_opposite_sides(centres, asymmetry, monkeypatch):
+    points = np.repeat(np.array(centres, dtype=float), 3, axis=0)
+    variants = [name for name in VARIANTS for _ in range(3)]
+    accuracies = {"linear probe": 0.5, "15 neighbours": 0.6}
+    monkeypatch.setattr(measurements.projections, "variant_latents", lambda *_: (points, variants))
+    monkeypatch.setattr(measurements.separability, "accuracies", lambda *_: accuracies)
+    study = Flipping()
+    study.setting = SimpleNamespace(seed=0)
+    found = measurements._geometry(study, "pair")
+    assert found["asymmetry/pair"].item() == pytest.approx(asymmetry, abs=1e-6)
+    assert found["probe/pair"].item() == pytest.approx(0.5)
 
 
 class Fading:

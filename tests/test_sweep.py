@@ -11,7 +11,7 @@ from dataclasses import replace
 import psutil
 import pytest
 import torch
-from sweep_tasks import die_once, square, square_if_even, square_or_die
+from sweep_tasks import die_once, square, square_if_even, square_or_die, work_or_die
 
 from lavae_core import measurements
 from lavae_core.companion import cli, display, sweep
@@ -40,12 +40,13 @@ def test_a_task_that_fails_is_named_and_the_others_go_on(watch):
     assert [sweep._first_line(found[n]) for n in (1, 3)] == ["1 is odd", "3 is odd"]
 
 
+@pytest.mark.parametrize("work", [square_or_die, work_or_die])
 @pytest.mark.parametrize("at_once", [1, 2])
-def test_a_task_that_dies_is_named_and_the_others_go_on(at_once, watch):
+def test_a_task_that_dies_is_named_and_the_others_go_on(at_once, work, watch):
     from joblib.externals.loky import get_reusable_executor
 
     pool = sweep.Pool(lambda: get_reusable_executor(max_workers=at_once), at_once)
-    found = results([1, 2, 3, 4], square_or_die, pool, watch)
+    found = results([1, 2, 3, 4], work, pool, watch)
     assert isinstance(found.pop(2), sweep.BrokenExecutor)
     assert found == {1: 1, 3: 9, 4: 16}
 
