@@ -1,15 +1,18 @@
 """The README cannot go stale: its generated part is made of the committed figures and notebooks."""
 
 import csv
+import json
 import re
+from types import SimpleNamespace
 
 import pytest
 
+from lavae_core import artifacts
 from lavae_core.companion import readme, speed
 from lavae_core.companion.claims import read_claims
 from lavae_core.companion.markdown import marked
 from lavae_core.companion.notebooks import discover
-from lavae_core.paths import CHECKOUT, figures_dir
+from lavae_core.paths import CHECKOUT, artifacts_dir, figures_dir
 
 
 @pytest.mark.parametrize("document", [readme, speed])
@@ -35,3 +38,25 @@ def test_every_link_of_the_readme_leads_to_a_file():
     local = [link for link in links if "://" not in link]
     assert len(local) > 40
     assert [link for link in local if not (CHECKOUT / link).exists()] == []
+
+
+def test_minutes_charge_each_model_once_and_none_of_another_seed(home, monkeypatch, tmp_path):
+    for name, seed, minutes in (
+        ("stage1-a", 0, 2.0),
+        ("maps-b", 0, 0.5),
+        ("measurement-c", 1, 9.0),
+    ):
+        folder = artifacts_dir() / name
+        folder.mkdir(parents=True)
+        content = {"spec": {"setting": {"seed": seed}, "kind": name}, "told": {"minutes": minutes}}
+        (folder / artifacts.MANIFEST).write_text(json.dumps(content))
+    records = {
+        "01_one": {"used": ["stage1-a"], "minutes": 2.2, "training": 2.0, "peak_mb": 7},
+        "02_two": {"used": ["stage1-a", "maps-b", "measurement-c"], "minutes": 0.6,
+                   "training": 0.5, "peak_mb": 8},
+    }  # fmt: skip
+    monkeypatch.setattr(readme, "read_record", lambda notebook, _: records[notebook.name])
+    settings = SimpleNamespace(seed=None, figures=tmp_path)
+    readme.write_minutes([SimpleNamespace(name=name) for name in records], settings)
+    lines = (tmp_path / readme.MINUTES).read_text().splitlines()
+    assert lines[1:] == ["01_one,2.0,0.2,7", "02_two,0.5,0.1,8"]

@@ -38,7 +38,8 @@ def write_minutes(notebooks: list[Notebook], settings: Settings) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for notebook, record in zip(notebooks, records, strict=True):
-        needed = {name for used in record["used"] for name in _with_stages(used)}
+        own = [used for used in record["used"] if _seed(used) == (settings.seed or 0)]
+        needed = {name for used in own for name in _with_stages(used)}
         new = needed - charged
         charged.update(new)
         training = sum(artifacts.minutes(name) for name in new)
@@ -52,6 +53,11 @@ def _with_stages(name: str) -> set[str]:
     wanted = list(_inner(_spec(name)))
     stages = {folder.parent.name for folder in artifacts_dir().glob(f"*-*/{artifacts.MANIFEST}")}
     return {name} | {stage for stage in stages if _own(_spec(stage)) in wanted}
+
+
+def _seed(name: str) -> int:
+    """The seed of an artifact: what a sweep measured for others is no part of a run from nothing."""
+    return next(inner["seed"] for inner in _inner(_spec(name)) if "seed" in inner)
 
 
 def _spec(name: str) -> dict:
