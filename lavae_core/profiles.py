@@ -70,7 +70,7 @@ _QUICK_PROFILE = Profile(
     head=Schedule(epochs=0.5, batch=128, lr=6e-3, warmup=200),
     maps=Schedule(epochs=60, batch=512, lr=3e-3, warmup=200), n_projected=2000, n_pairs=4,
 )  # fmt: skip
-# Quick, but for the pair of Table I: long enough for every column to be below the published one.
+# Quick, but for the pair of Table I, which is trained longer.
 _LONG_PROFILE = replace(_QUICK_PROFILE, name="long", flips=Schedule(epochs=20))
 _PAPER_PROFILE = Profile(
     "paper", n_train=None, n_test=None,

@@ -42,7 +42,7 @@ def quality() -> str:
          *(row[column] for column in columns), row["times_faster"]]
         for row in rows
     ]  # fmt: skip
-    return table(["flips", "epochs", "minutes", *columns, "times faster than published"], shown)
+    return "\n" + table(["flips", "epochs", "minutes", *columns, "times faster than published"], shown)
 
 
 def generated() -> str:
@@ -58,7 +58,6 @@ def generated() -> str:
         + _whole("profile.csv")
         + "\nThe search for a schedule:\n"
         + _whole("schedule_search.csv")
-        + "\nTime to quality:\n"
         + quality()
     )
 
