@@ -42,7 +42,9 @@ def quality() -> str:
          *(row[column] for column in columns), row["times_faster"]]
         for row in rows
     ]  # fmt: skip
-    return "\n" + table(["flips", "epochs", "minutes", *columns, "times faster than published"], shown)
+    return "\n" + table(
+        ["flips", "epochs", "minutes", *columns, "times faster than published"], shown
+    )
 
 
 def generated() -> str:
