@@ -31,15 +31,18 @@ from lavae_core.profiles import Schedule
 
 OUTPUT = Path(__file__).with_name("schedule_search.csv")
 N_TRAIN = 50_000
-SEEDS = (0, 1, 2)  # what the maps cost varies more between seeds than between most schedules
+SEED = 0
 NEW_PAIR = "shear_x,canny"
 
-# One thing is changed at a time.
+# One thing is changed at a time; then whole schedules of about the same minutes.
 STAGE_1 = (
-    Schedule(epochs=1),
-    Schedule(epochs=1, lr=4e-3),
-    Schedule(epochs=1, lr=1e-3),
-    Schedule(epochs=1, batch=128, lr=4e-3),
+    Schedule(epochs=2),
+    Schedule(epochs=2, lr=4e-3),
+    Schedule(epochs=2, batch=128),
+    Schedule(epochs=2, batch=128, lr=4e-3),
+    Schedule(epochs=2, batch=256, lr=6e-3),
+    Schedule(epochs=8),
+    Schedule(epochs=10, batch=128, lr=4e-3),
 )
 STAGE_3 = (
     Schedule(epochs=0.5, batch=128, lr=6e-3, warmup=200),
@@ -49,10 +52,10 @@ STAGE_3 = (
 CVAES = (Schedule(epochs=1), Schedule(epochs=1, lr=4e-3))
 
 
-def held_out(pair: str, seed: int) -> Tensor:
+def held_out(pair: str) -> Tensor:
     """uint8 (4, 10,000, 28, 28): the variants of the held-out training images."""
     images = data.load("train").images
-    every = augmentations.variants(images, Pair.parse(pair), split="train", seed=seed)
+    every = augmentations.variants(images, Pair.parse(pair), split="train", seed=SEED)
     return every[:, N_TRAIN:]
 
 
@@ -65,23 +68,20 @@ def row(training: str, experiment: Experiment, scores: pd.DataFrame) -> dict[str
 
 def candidates() -> Iterator[dict[str, float | str]]:
     """Train and judge every candidate, one after the other."""
-    started = runtime.start()
-    for seed in SEEDS:
-        setting, images = Setting(seed, started, N_TRAIN), held_out(FLIPS, seed)
-        for schedule in STAGE_1:
-            stage1 = Stage1(setting, FLIPS, schedule)
-            model = load_or_train(Maps(stage1))
-            own = autoencoding_scores(model, images).loc["total", "bce"]
-            found = row("stage 1", stage1, lavae_scores(model, images))
-            yield found | {"own_latents_total": round(own, 2)}
-    setting = Setting(SEEDS[0], started, N_TRAIN)
-    new, images = held_out(NEW_PAIR, setting.seed), held_out(FLIPS, setting.seed)
+    setting = Setting(SEED, runtime.start(), N_TRAIN)
+    flips, new = held_out(FLIPS), held_out(NEW_PAIR)
+    for schedule in STAGE_1:
+        stage1 = Stage1(setting, FLIPS, schedule)
+        model = load_or_train(Maps(stage1))
+        own = autoencoding_scores(model, flips).loc["total", "bce"]
+        found = row("stage 1", stage1, lavae_scores(model, flips))
+        yield found | {"own_latents_total": round(own, 2)}
     for schedule in STAGE_3:
         head = Head(Maps(Stage1(setting, FLIPS, STAGE_1[0])), NEW_PAIR, schedule)
         yield row("stage 3", head, lavae_scores(load_or_train(head), new, NEW_PAIR))
     for schedule in CVAES:
         cvae = Conditional(setting, FLIPS, "conditional", schedule)
-        yield row("CVAE", cvae, cvae_scores(load_or_train(cvae), images))
+        yield row("CVAE", cvae, cvae_scores(load_or_train(cvae), flips))
 
 
 def search() -> None:

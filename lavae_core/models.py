@@ -43,8 +43,8 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Images (N, 1, 28, 28) to mu and log-variance, each (N, 16)."""
         x = x.contiguous(memory_format=torch.channels_last)
-        hidden = F.relu(self.conv1(x))  # (N, 64, 14, 14)
-        features = F.relu(self.conv2(hidden)).flatten(1)  # (N, 6272)
+        hidden = F.relu(self.conv1(x), inplace=True)  # (N, 64, 14, 14)
+        features = F.relu(self.conv2(hidden), inplace=True).flatten(1)  # (N, 6272)
         if condition is not None:
             features = torch.cat([features, condition], dim=1)
         return self.to_mu(features), self.to_logvar(features)
@@ -71,7 +71,7 @@ class Decoder(nn.Module):
         """Latents (N, 16) to logits (N, 1, 28, 28)."""
         if condition is not None:
             z = torch.cat([z, condition], dim=1)
-        hidden = F.relu(F.pad(z, (0, 1), value=1.0) @ self._affine())  # (N, 12544)
+        hidden = F.relu(F.pad(z, (0, 1), value=1.0) @ self._affine(), inplace=True)  # (N, 12544)
         windows = hidden.view(-1, 64) @ self.deconv2.weight.view(64, 16)  # (N * 196, 16)
         windows = windows.view(-1, 14 * 14, 16).transpose(1, 2)
         return F.fold(windows, (28, 28), 4, padding=1, stride=2) + self.deconv2.bias

@@ -55,6 +55,7 @@ class Profile:
 
 _SMOKE = Schedule(epochs=0.5, lr=4e-3, warmup=10)
 _BASE = Schedule(epochs=1.25)
+_FLIPS = Schedule(epochs=12, batch=128, lr=4e-3)
 _PAPER = Schedule(epochs=100, lr=1e-3, warmup=0, decay="constant")
 
 _SMOKE_PROFILE = Profile(
@@ -65,13 +66,13 @@ _SMOKE_PROFILE = Profile(
 )  # fmt: skip
 _QUICK_PROFILE = Profile(
     "quick", n_train=None, n_test=None,
-    flips=Schedule(epochs=8), base=_BASE, cvae=Schedule(epochs=2),
+    flips=_FLIPS, base=_BASE, cvae=Schedule(epochs=2),
     vae=Schedule(epochs=4), joint=_BASE,
     head=Schedule(epochs=0.5, batch=128, lr=6e-3, warmup=200),
     maps=Schedule(epochs=60, batch=512, lr=3e-3, warmup=200), n_projected=2000, n_pairs=4,
 )  # fmt: skip
 # Quick, but for the pair of Table I, which is trained longer.
-_LONG_PROFILE = replace(_QUICK_PROFILE, name="long", flips=Schedule(epochs=20))
+_LONG_PROFILE = replace(_QUICK_PROFILE, name="long", flips=replace(_FLIPS, epochs=20))
 _PAPER_PROFILE = Profile(
     "paper", n_train=None, n_test=None,
     flips=_PAPER, base=_PAPER, cvae=_PAPER, vae=_PAPER, joint=_PAPER, head=_PAPER,

@@ -1,5 +1,7 @@
 """The sweep over seeds: independent tasks, what happens to one that fails or dies, and a cluster."""
 
+import contextlib
+import gc
 import json
 import os
 import subprocess
@@ -27,7 +29,8 @@ def watch(tmp_path):
 
 
 def results(tasks, work, pool, watch) -> dict:
-    return {task: result for task, result, _ in sweep.run(tasks, work, pool, watch)}
+    with contextlib.closing(pool):
+        return {task: result for task, result, _ in sweep.run(tasks, work, pool, watch)}
 
 
 def test_every_task_has_its_result(watch):
@@ -243,3 +246,6 @@ def test_no_scheduler(address):
     with pytest.raises(InvalidInputError, match=f"no Dask scheduler at {address}"):
         sweep.on_cluster(address)
     assert time.monotonic() - started < 30
+    # A client that was refused is finalized here: Dask's finalizer waits for a lock that the next
+    # client holds while it starts, so in that client's thread it would block the start.
+    gc.collect()

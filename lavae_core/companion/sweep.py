@@ -5,6 +5,7 @@ of concurrent.futures: in processes of this machine by loky, or on a Dask cluste
 is kept in the store task by task, so a next call runs only what is missing.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -36,10 +37,11 @@ ATTEMPTS = 2  # of a task whose process died: the second alone, so that it is kn
 
 @dataclass(frozen=True)
 class Pool:
-    """Where tasks run. open: a new executor; at_once: tasks to hand out at a time."""
+    """Where tasks run. open: a new executor; at_once: tasks to hand out at a time; close: leave."""
 
     open: Callable[[], Executor]
     at_once: int
+    close: Callable[[], None] = lambda: None
 
 
 def sweep(seeds: list[int], settings: Settings, scheduler: str | None) -> None:
@@ -53,14 +55,15 @@ def sweep(seeds: list[int], settings: Settings, scheduler: str | None) -> None:
     with environment(settings.variables()):
         pool = on_cluster(scheduler) if scheduler else on_this_machine()
         watch = Watch("sweep", settings.progress_file)
-        for number, (task, result, minutes) in enumerate(run(missing, measure, pool, watch), 1):
-            position = f"[{number}/{len(missing)}] {task.label}"
-            if isinstance(result, Exception):
-                failed.append(task.label)
-                say(f"{position} failed: {_first_line(result)}")
-            else:
-                task.keep(result)
-                say(f"{position} done in {minutes:.1f} min")
+        with contextlib.closing(pool):
+            for number, (task, result, minutes) in enumerate(run(missing, measure, pool, watch), 1):
+                position = f"[{number}/{len(missing)}] {task.label}"
+                if isinstance(result, Exception):
+                    failed.append(task.label)
+                    say(f"{position} failed: {_first_line(result)}")
+                else:
+                    task.keep(result)
+                    say(f"{position} done in {minutes:.1f} min")
     write_provenance(seeds, settings)
     if failed:
         raise LavaeError(
@@ -169,9 +172,13 @@ def on_cluster(address: str) -> Pool:
         client = Client(address, timeout=CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         raise InvalidInputError(f"no Dask scheduler at {address}: {_first_line(error)}") from None
-    _require_same(client)
+    try:
+        _require_same(client)
+    except LavaeError:
+        client.close()
+        raise
     workers = len(client.scheduler_info(n_workers=-1)["workers"])
-    return Pool(lambda: client.get_executor(retries=ATTEMPTS, pure=False), workers)
+    return Pool(lambda: client.get_executor(retries=ATTEMPTS, pure=False), workers, client.close)
 
 
 def versions() -> tuple[str, str]:
