@@ -13,7 +13,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from torch import Tensor, nn
 
 from lavae_core.errors import InvalidInputError
@@ -191,13 +193,23 @@ def recursion_paths(
                      label=f"test images, {variant}", rasterized=True)  # fmt: skip
     for (label, path), colour in zip(paths.items(), OTHER_COLOURS, strict=False):
         axis.plot(*path.T, "-o", color=colour, lw=1.4, ms=4, label=label)
-        axis.annotate("start", path[0], textcoords="offset points", xytext=(5, 5), fontsize=8,
-                      color=colour, weight="bold")  # fmt: skip
-        axis.annotate(f"{len(path) - 1}", path[-1], textcoords="offset points", xytext=(5, -9),
-                      fontsize=8, color=colour, weight="bold")  # fmt: skip
+        _name_end(axis, path, 0, "start", colour)
+        _name_end(axis, path, -1, f"{len(path) - 1}", colour)
     axis.set(xlabel="independent component 1", ylabel="independent component 2", title=title)
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=2)
     return figure
+
+
+def _name_end(axis: Axes, path: np.ndarray, place: int, name: str, colour: str) -> None:
+    """Write `name` beside path[place], on the side away from the middle of the path."""
+    away = path[place] - path.mean(0)
+    x, y = 12 * away / max(np.linalg.norm(away), 1e-9)  # points
+    beside = "left" if x > 0 else "right"
+    axis.annotate(
+        name, path[place], textcoords="offset points", xytext=(x, y), fontsize=8, color=colour,
+        weight="bold", ha=beside if abs(x) > abs(y) else "center", va="center",
+        path_effects=[withStroke(linewidth=2, foreground="white")],
+    )  # fmt: skip
 
 
 def bars(table: pd.DataFrame, title: str, ylabel: str) -> Figure:
