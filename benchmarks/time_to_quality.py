@@ -10,6 +10,7 @@ after the published epochs at the baseline's speed; times_faster is against its 
 time_to_quality.csv and .png.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -23,11 +24,8 @@ from lavae_core.profiles import Schedule, resolve
 from lavae_core.study import Study
 
 HERE = Path(__file__).parent
-OURS = (
-    *(Schedule(epochs=epochs) for epochs in (0.5, 1, 2)),
-    resolve("quick").flips,
-    resolve("long").flips,
-)
+QUICK = resolve("quick").flips
+OURS = (*(replace(QUICK, epochs=epochs) for epochs in (1, 3)), QUICK, resolve("long").flips)
 BASELINE = tuple(
     Schedule(epochs=epochs, lr=1e-3, warmup=0, decay="constant") for epochs in (0.5, 1, 2)
 )
@@ -43,7 +41,8 @@ def point(study: Study, images, schedule: Schedule) -> dict[str, float]:
 
 def measure() -> pd.DataFrame:
     """A row for each point of both curves, and the published one."""
-    seconds = pd.read_csv(HERE / "results.csv").set_index("work")["baseline_s"]
+    results = pd.read_csv(HERE / "results.csv")  # the rows of the last machine come first
+    seconds = results.drop_duplicates("work").set_index("work")["baseline_s"]
     epoch = seconds["stage 1, a step of 64 images"] * EPOCH_1 / 60
     stage2 = seconds["stage 2, whole"] / 60
     study = Study("quick", 0)
