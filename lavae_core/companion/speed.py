@@ -39,12 +39,10 @@ def quality() -> str:
     columns = ["original", "first", "second", "composed", "total"]
     shown = [
         [row["who"], f"{float(row['epochs']):g}", f"{float(row['minutes']):,.1f}",
-         *(row[column] for column in columns), row["times_faster"]]
+         *(row[column] for column in columns), f"{float(row['times_faster']):.1f}"]
         for row in rows
     ]  # fmt: skip
-    return "\n" + table(
-        ["flips", "epochs", "minutes", *columns, "times faster than published"], shown
-    )
+    return table(["flips", "epochs", "minutes", *columns, "times faster than published"], shown)
 
 
 def generated() -> str:
