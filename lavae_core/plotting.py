@@ -142,9 +142,9 @@ def heatmap(
     _require_some("matrices", tables)
     low = min(table.min(axis=None) for table in tables.values())
     high = max(table.max(axis=None) for table in tables.values())
-    figure, axes = _subplots(
-        1, len(tables), figsize=(PAGE_WIDTH * 1.25, 3.9), squeeze=False, sharey=True
-    )
+    growth = max(1.0, max(len(table) for table in tables.values()) / 4)  # room for more labels
+    size = (PAGE_WIDTH * 1.25 * growth, 3.9 * growth)
+    figure, axes = _subplots(1, len(tables), figsize=size, squeeze=False, sharey=True)
     for position, (axis, (name, table)) in enumerate(zip(axes[0], tables.items(), strict=True)):
         last = position == len(tables) - 1
         shown = table.rename(index=_two_lines, columns=_two_lines)

@@ -367,6 +367,20 @@ def test_list_imports_nothing_heavy(tmp_path):
     assert done.stdout == "07  Figure 7  [figures/figure_07*]\n0 set()\n"
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_gone_is_no_error(unbuffered):
+    """As in --list | head; the exit status is a shell's."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "lavae_core.companion", "--list"],
+        stdout=writer, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def lock() -> dict[str, str]:
     lines = [line for line in (CHECKOUT / "requirements.lock").read_text().splitlines() if line]
     return dict(line.split("==") for line in lines if not line.startswith("#"))

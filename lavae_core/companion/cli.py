@@ -26,7 +26,12 @@ def main(arguments: list[str] | None = None) -> int:
         if os.environ.get(variable):
             os.environ[variable] = os.path.abspath(os.environ[variable])
     try:
-        return _run(options)
+        status = _run(options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # who reads the output has gone, as in --list | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # a shell's number for it
     except InvalidInputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
