@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lavae_core import plotting, projections, separability
+from lavae_core import paper, plotting, projections, separability
 from lavae_core.augmentations import VARIANTS
 from lavae_core.errors import InvalidInputError
 from lavae_core.models import CVAE, LAVAE
@@ -67,6 +67,21 @@ def test_every_axis_of_a_chart_has_a_name():
     assert pictures["bars"].axes[0].get_ylabel() == "BCE"
     assert pictures["heatmap"].axes[0].get_xlabel() == "evaluated"
     assert pictures["heatmap"].axes[0].get_ylabel() == "trained"
+
+
+@pytest.mark.parametrize("count", [2, 4, 7])
+def test_slanted_labels_of_a_heatmap_do_not_overlap(count):
+    pairs = paper.PAIRS[:count]
+    table = pd.DataFrame(np.eye(count), pairs, pairs)
+    figure = plotting.heatmap(dict.fromkeys("abc", table), "t", "BCE", "trained", "evaluated")
+    figure.draw_without_rendering()
+    for axis in figure.axes[:3]:
+        left, right = axis.transData.transform([(0, 0), (1, 0)])[:, 0]
+        labels = axis.get_xticklabels()
+        room = (right - left) * np.sin(np.radians(labels[0].get_rotation()))  # between two lines
+        for label in labels:
+            label.set_rotation(0)
+            assert label.get_window_extent().height < room
 
 
 def test_variants_have_one_colour_each_and_models_have_others():
