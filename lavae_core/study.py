@@ -35,6 +35,7 @@ from lavae_core.experiments import (
 from lavae_core.latent_maps import NonLinearMaps
 from lavae_core.models import CVAE, LAVAE
 from lavae_core.paper import FLIPS, PAIRS, VERDICTS
+from lavae_core.starts import best_start
 
 VERDICT_COLUMNS = ["item", "claim", "published", "here", "verdict", "notebook"]
 
@@ -62,8 +63,9 @@ class Study:
         if pair is None:
             return Stage1(self.setting, None, self.profile.vae)
         name = str(Pair.parse(pair))
-        schedule = self.profile.flips if name == FLIPS else self.profile.base
-        return Stage1(self.setting, name, schedule)
+        if name != FLIPS:
+            return Stage1(self.setting, name, self.profile.base)
+        return best_start(Stage1(self.setting, name, self.profile.flips), self.profile.starts)
 
     def lavae(self, pair: str, solver: str = "exact", lambda_inv: float = 1.0) -> LAVAE:
         """LAVAE of a pair with its latent maps (stages 1 and 2)."""

@@ -19,3 +19,20 @@ def cpu():
     from lavae_core import runtime
 
     return runtime.start("cpu", "fp32")
+
+
+@pytest.fixture
+def setting(home, cpu, monkeypatch):
+    """A Setting whose training images are 16 of noise."""
+    import torch
+    from made_up import uint8_images
+
+    from lavae_core import data
+    from lavae_core.experiments import Setting
+
+    def load(split, dataset="mnist", limit=None):
+        assert split == "train"
+        return data.ImageSet(uint8_images(16)[:limit], torch.zeros(16)[:limit], split, "made up")
+
+    monkeypatch.setattr(data, "load", load)
+    return Setting(seed=0, runtime=cpu)

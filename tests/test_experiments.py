@@ -6,7 +6,7 @@ import pytest
 import torch
 from made_up import same_weights, uint8_images
 
-from lavae_core import artifacts, augmentations, data, experiments, training
+from lavae_core import artifacts, augmentations, experiments, training
 from lavae_core.augmentations import Pair, variants
 from lavae_core.errors import InvalidInputError
 from lavae_core.experiments import (
@@ -16,7 +16,6 @@ from lavae_core.experiments import (
     Latents,
     Maps,
     NonLinear,
-    Setting,
     Stage1,
     load_or_train,
 )
@@ -26,18 +25,6 @@ from lavae_core.runtime import Runtime
 
 FEW = Schedule(epochs=1, batch=8, lr=1e-3, warmup=2)
 PAIR = "flip_lr,rotate_cw"
-
-
-@pytest.fixture
-def setting(home, cpu, monkeypatch):
-    """A setting whose training images are 16 of noise."""
-
-    def load(split, dataset="mnist", limit=None):
-        assert split == "train"
-        return data.ImageSet(uint8_images(16)[:limit], torch.zeros(16)[:limit], split, "made up")
-
-    monkeypatch.setattr(data, "load", load)
-    return Setting(seed=0, runtime=cpu)
 
 
 def key(experiment) -> str:

@@ -21,6 +21,7 @@ LAYERS = [
     "training artifacts",
     "experiments",
     "evaluation projections separability",
+    "starts",
     "study transforms",
     "heatmap measurements",
     "companion",

@@ -13,6 +13,7 @@ from lavae_core import data, experiments, paths, study
 from lavae_core.errors import InvalidInputError, StoreError
 from lavae_core.experiments import Head, Maps, Stage1
 from lavae_core.profiles import PROFILES
+from lavae_core.starts import BestStart
 from lavae_core.study import Study
 
 matplotlib.use("Agg")
@@ -96,7 +97,7 @@ def test_which_experiments_a_study_asks_for(monkeypatch):
     found.lavae("shear_x,canny", solver="sgd", lambda_inv=0)
     found.transfer("flip_lr,flip_ud", "shear_x, canny")
     profile, setting = found.profile, found.setting
-    flips = Stage1(setting, "flip_lr,flip_ud", profile.flips)
+    flips = BestStart(setting, "flip_lr,flip_ud", profile.flips, starts=profile.starts)
     shear = Stage1(setting, "shear_x,canny", profile.base)
     assert asked == [
         Stage1(setting, None, profile.vae),
@@ -104,6 +105,12 @@ def test_which_experiments_a_study_asks_for(monkeypatch):
         Maps(shear, "sgd", 0.0, profile.maps),
         Head(Maps(flips), "shear_x,canny", profile.head),
     ]
+
+
+def test_the_papers_own_schedule_goes_on_from_random_weights():
+    found = Study("paper")
+    plain = Stage1(found.setting, "flip_lr,flip_ud", found.profile.flips)
+    assert found.stage1("flip_lr,flip_ud") == plain
 
 
 @pytest.mark.parametrize("pair", ["flip_lr", "flip_lr,flip_xy", "", "a,b,c"])
