@@ -13,7 +13,7 @@ from lavae_core import data, experiments, paths, study
 from lavae_core.errors import InvalidInputError, StoreError
 from lavae_core.experiments import Head, Maps, Stage1
 from lavae_core.profiles import PROFILES
-from lavae_core.starts import BestStart
+from lavae_core.starts import best_start
 from lavae_core.study import Study
 
 matplotlib.use("Agg")
@@ -97,7 +97,7 @@ def test_which_experiments_a_study_asks_for(monkeypatch):
     found.lavae("shear_x,canny", solver="sgd", lambda_inv=0)
     found.transfer("flip_lr,flip_ud", "shear_x, canny")
     profile, setting = found.profile, found.setting
-    flips = BestStart(setting, "flip_lr,flip_ud", profile.flips, starts=profile.starts)
+    flips = best_start(Stage1(setting, "flip_lr,flip_ud", profile.flips), profile.starts)
     shear = Stage1(setting, "shear_x,canny", profile.base)
     assert asked == [
         Stage1(setting, None, profile.vae),
