@@ -83,21 +83,16 @@ class Experiment:
         found = (getattr(self, name, None) for name in ("pair", "evaluated"))
         return [pair for pair in found if pair is not None]
 
-    def train(
-        self, task: tasks.Task, schedule: Schedule, checkpoint: Path, **part: Any
-    ) -> dict[str, Any]:
-        """Run the loop, or the part of it that `begin` and `stop` name; what the manifest should
-        tell."""
+    def train(self, task: tasks.Task, schedule: Schedule, checkpoint: Path) -> dict[str, Any]:
+        """Run the loop; what the manifest should tell."""
         return training.train(
             task, schedule, seed=self.setting.seed, runtime=self.setting.runtime,
-            checkpoint=checkpoint, label=self.label, keep_checkpoint=True, **part,
+            checkpoint=checkpoint, label=self.label, keep_checkpoint=True,
         )  # fmt: skip
 
     def _stages(self) -> list["Experiment"]:
         """This experiment and those that it stands on."""
-        values = [v for value in vars(self).values()
-                  for v in (value if isinstance(value, tuple) else (value,))]  # fmt: skip
-        inner = [value for value in values if isinstance(value, Experiment)]
+        inner = [value for value in vars(self).values() if isinstance(value, Experiment)]
         return [self] + [stage for value in inner for stage in value._stages()]
 
 
@@ -121,13 +116,16 @@ class Stage1(Experiment):
         return f"stage 1, {self.pair or 'originals only'}"
 
     def task(self) -> tasks.Stage1:
-        """The task, its model with random weights."""
+        """What is trained, before the first step."""
         if self.pair is None:
             images = self.setting.originals()[None].to(self.setting.runtime.device)
         else:
             images = self.setting.variants(self.pair)
-        weights = self.lambda_recon, self.lambda_kl
-        return tasks.Stage1(self.setting.fresh(LAVAE), images, weights)
+        return tasks.Stage1(self.initial(), images, (self.lambda_recon, self.lambda_kl))
+
+    def initial(self) -> LAVAE:
+        """The model that training begins with: random weights."""
+        return self.setting.fresh(LAVAE)
 
     def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
         task = self.task()

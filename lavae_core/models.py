@@ -42,12 +42,16 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Images (N, 1, 28, 28) to mu and log-variance, each (N, 16)."""
-        x = x.contiguous(memory_format=torch.channels_last)
-        hidden = F.relu(self.conv1(x), inplace=True)  # (N, 64, 14, 14)
-        features = F.relu(self.conv2(hidden), inplace=True).flatten(1)  # (N, 6272)
+        features = self.features(x)
         if condition is not None:
             features = torch.cat([features, condition], dim=1)
         return self.to_mu(features), self.to_logvar(features)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Images (N, 1, 28, 28) to the features (N, 6272) that both linear layers see."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        hidden = F.relu(self.conv1(x), inplace=True)  # (N, 64, 14, 14)
+        return F.relu(self.conv2(hidden), inplace=True).flatten(1)
 
 
 class Decoder(nn.Module):

@@ -35,7 +35,7 @@ from lavae_core.experiments import (
 from lavae_core.latent_maps import NonLinearMaps
 from lavae_core.models import CVAE, LAVAE
 from lavae_core.paper import FLIPS, PAIRS, VERDICTS
-from lavae_core.starts import best_start
+from lavae_core.principal import from_principal
 
 VERDICT_COLUMNS = ["item", "claim", "published", "here", "verdict", "notebook"]
 
@@ -65,7 +65,7 @@ class Study:
         name = str(Pair.parse(pair))
         if name != FLIPS:
             return Stage1(self.setting, name, self.profile.base)
-        return best_start(Stage1(self.setting, name, self.profile.flips), self.profile.starts)
+        return from_principal(Stage1(self.setting, name, self.profile.flips), self.profile.start)
 
     def lavae(self, pair: str, solver: str = "exact", lambda_inv: float = 1.0) -> LAVAE:
         """LAVAE of a pair with its latent maps (stages 1 and 2)."""

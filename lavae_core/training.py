@@ -104,8 +104,6 @@ def train(
     checkpoint: Path,
     label: str,
     keep_checkpoint: bool = False,
-    begin: Path | None = None,
-    stop: int | None = None,
 ) -> dict[str, Any]:
     """Train `task.module` in place; return its "curve" and "seconds".
 
@@ -113,22 +111,17 @@ def train(
     seconds are those of all parts of a run that was interrupted, up to the states it went on from.
     `checkpoint` is a file that the run continues from when it exists, and is removed at the end
     unless `keep_checkpoint`: then the caller removes it, once what was trained is safe.
-    stop: the step after which to end, with the state in `checkpoint`, as if killed there. begin: such
-    a state to go on from where there is no checkpoint, its seconds not counted.
     Raises TrainingError for a loss that is not finite, naming the step; the last state is kept.
     """
     total, batch = total_steps(task, schedule), samples_per_step(task, schedule)
-    end = total if stop is None else min(stop, total)
     optimizer = _FlatAdaBelief(task.module)
     step, curve, earlier = _resume(checkpoint, optimizer)
-    if step == 0 and begin is not None:
-        step, curve, _ = _read(begin, optimizer)
     started = time.monotonic() - earlier
-    progress = Progress(label, end, done=step)
+    progress = Progress(label, total, done=step)
     order = _Order(task.size, batch, seed, runtime.device)
     noise = torch.Generator(device=runtime.device)
     window: dict[str, float] = {}
-    while step < end:
+    while step < total:
         with runtime.autocast():
             terms = task.losses(
                 order.batch(step), noise.manual_seed(seeding.stream(seed, "noise", step))
@@ -145,13 +138,13 @@ def train(
         step += 1
         for name, value in values.items():
             window[name] = window.get(name, 0.0) + value
-        if step % LOG_STEPS == 0 or step == end:
+        if step % LOG_STEPS == 0 or step == total:
             count = step % LOG_STEPS or LOG_STEPS
             row = {name: value / count for name, value in window.items()}
             curve.append({"step": step, **row})
             progress.update(count, row)
             window = {}
-        if step == stop or step % CHECKPOINT_STEPS == 0 and step < total:
+        if step % CHECKPOINT_STEPS == 0 and step < total:
             _save(checkpoint, optimizer, step, curve, time.monotonic() - started)
     progress.close()
     optimizer.release()
@@ -197,19 +190,15 @@ def _resume(path: Path, optimizer: _FlatAdaBelief) -> tuple[int, list, float]:
     if not path.is_file():
         return 0, [], 0.0
     try:
-        return _read(path, optimizer)
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        state, digest = load_file(path), metadata.pop("digest")
+        if _digest(state, **metadata) != digest:
+            raise ValueError("damaged")
+        step, curve = int(metadata["step"]), json.loads(metadata["curve"])
+        seconds = float(metadata["seconds"])
+        optimizer.restore(state, step)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
         path.unlink()
         return 0, [], 0.0
-
-
-def _read(path: Path, optimizer: _FlatAdaBelief) -> tuple[int, list, float]:
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata() or {}
-    state, digest = load_file(path), metadata.pop("digest")
-    if _digest(state, **metadata) != digest:
-        raise ValueError("damaged")
-    step, curve = int(metadata["step"]), json.loads(metadata["curve"])
-    seconds = float(metadata["seconds"])
-    optimizer.restore(state, step)
     return step, curve, seconds

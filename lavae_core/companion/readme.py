@@ -71,10 +71,9 @@ def _own(spec: dict) -> dict:
 
 def _inner(spec: dict) -> Iterator[dict]:
     for value in spec.values():
-        for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, dict):
-                yield each
-                yield from _inner(each)
+        if isinstance(value, dict):
+            yield value
+            yield from _inner(value)
 
 
 def write_readmes() -> None:
