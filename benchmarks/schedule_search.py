@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
-from time_to_quality import minutes_of, starts_of
+from time_to_quality import minutes_of
 from torch import Tensor
 
 from lavae_core import augmentations, data, runtime
@@ -28,15 +28,16 @@ from lavae_core.experiments import (
     load_or_train,
 )
 from lavae_core.paper import FLIPS
-from lavae_core.profiles import Schedule, Starts
-from lavae_core.starts import best_start
+from lavae_core.principal import FromPrincipal, from_principal
+from lavae_core.profiles import Schedule, resolve
 
 OUTPUT = Path(__file__).with_name("schedule_search.csv")
 N_TRAIN = 50_000
 SEED = 0
 NEW_PAIR = "shear_x,canny"
 
-# One thing is changed at a time; then whole schedules of about the same minutes, with their starts.
+START = resolve("quick").start
+# One thing is changed at a time; then whole schedules of about the same minutes, with their start.
 STAGE_1 = (
     (Schedule(epochs=2), None),
     (Schedule(epochs=2, lr=4e-3), None),
@@ -46,7 +47,7 @@ STAGE_1 = (
     (Schedule(epochs=8), None),
     (Schedule(epochs=10, batch=128, lr=4e-3), None),
     (Schedule(epochs=10, batch=128), None),
-    (Schedule(epochs=9, batch=128), Starts(count=4, epochs=0.5)),
+    (resolve("quick").flips, START),
 )
 STAGE_3 = (
     Schedule(epochs=0.5, batch=128, lr=6e-3, warmup=200),
@@ -66,7 +67,7 @@ def held_out(pair: str) -> Tensor:
 def row(training: str, experiment: Experiment, scores: pd.DataFrame) -> dict[str, float | str]:
     """A line of the result: the schedule, its minutes, and the held-out BCE of each variant."""
     told = asdict(experiment.schedule) | {
-        "starts": max(1, len(starts_of(experiment))),
+        "start": "components" if isinstance(experiment, FromPrincipal) else "random",
         "seed": experiment.setting.seed,
         "minutes": round(minutes_of(experiment), 2),
     }
@@ -77,8 +78,8 @@ def candidates() -> Iterator[dict[str, float | str]]:
     """Train and judge every candidate, one after the other."""
     setting = Setting(SEED, runtime.start(), N_TRAIN)
     flips, new = held_out(FLIPS), held_out(NEW_PAIR)
-    for schedule, starts in STAGE_1:
-        stage1 = best_start(Stage1(setting, FLIPS, schedule), starts)
+    for schedule, start in STAGE_1:
+        stage1 = from_principal(Stage1(setting, FLIPS, schedule), start)
         model = load_or_train(Maps(stage1))
         own = autoencoding_scores(model, flips).loc["total", "bce"]
         found = row("stage 1", stage1, lavae_scores(model, flips))

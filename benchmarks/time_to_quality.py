@@ -3,7 +3,7 @@
     python benchmarks/run.py && python benchmarks/time_to_quality.py
 
 A point of ours is a whole schedule (warm-up, cosine to zero) of so many epochs; its minutes are
-those of its manifest and of the starts that it was chosen from. The baseline's mathematics is the paper's schedule at a constant rate: its
+those of its manifest and of its start. The baseline's mathematics is the paper's schedule at a constant rate: its
 quality is that of the same training by this project's loop, its minutes are its epochs times what
 run.py measured for its step, and stage 2's 60 epochs. The published point is the paper's total
 after the published epochs at the baseline's speed; times_faster is against its minutes. Writes
@@ -20,12 +20,12 @@ from lavae_core import artifacts, paper, plotting
 from lavae_core.evaluation import lavae_scores
 from lavae_core.experiments import Experiment, Maps, Stage1, load_or_train
 from lavae_core.paper import FLIPS
+from lavae_core.principal import FromPrincipal, from_principal
 from lavae_core.profiles import Schedule, resolve
-from lavae_core.starts import BestStart, Start, best_start
 from lavae_core.study import Study
 
 HERE = Path(__file__).parent
-QUICK, STARTS = resolve("quick").flips, resolve("quick").starts
+QUICK, START = resolve("quick").flips, resolve("quick").start
 OURS = (*(replace(QUICK, epochs=epochs) for epochs in (1, 3, 6)), QUICK, resolve("long").flips)
 BASELINE = tuple(
     Schedule(epochs=epochs, lr=1e-3, warmup=0, decay="constant") for epochs in (0.5, 1, 2)
@@ -39,14 +39,12 @@ def point(stage1: Stage1, images) -> dict[str, float]:
 
 
 def minutes_of(experiment: Experiment) -> float:
-    """Minutes that a trained experiment took, a stage 1 with all of its starts."""
-    every = (experiment, *starts_of(experiment))
-    return sum(artifacts.minutes(f"{e.KIND}-{artifacts.key_of(e.spec())}") for e in every)
-
-
-def starts_of(experiment: Experiment) -> tuple[Start, ...]:
-    """The starts that a stage 1 was chosen from, if it was."""
-    return experiment.candidates if isinstance(experiment, BestStart) else ()
+    """Minutes that a trained experiment took, a stage 1 with its start."""
+    start = (experiment.start,) if isinstance(experiment, FromPrincipal) else ()
+    return sum(
+        artifacts.minutes(f"{each.KIND}-{artifacts.key_of(each.spec())}")
+        for each in (experiment, *start)
+    )
 
 
 def measure() -> pd.DataFrame:
@@ -58,7 +56,7 @@ def measure() -> pd.DataFrame:
     study = Study("quick", 0)
     images = study.variants(FLIPS)
     plain = [Stage1(study.setting, FLIPS, schedule) for schedule in OURS]
-    rows = [{"who": "this project"} | point(best_start(each, STARTS), images) for each in plain]
+    rows = [{"who": "this project"} | point(from_principal(each, START), images) for each in plain]
     for schedule in BASELINE:
         found = {"who": "baseline"} | point(Stage1(study.setting, FLIPS, schedule), images)
         rows.append(found | {"minutes": schedule.epochs * epoch + stage2})

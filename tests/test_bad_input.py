@@ -29,7 +29,7 @@ from lavae_core.errors import DataError, InvalidInputError, LavaeError, StoreErr
 from lavae_core.experiments import Maps, Setting, Stage1, encode, load_or_train
 from lavae_core.latent_maps import NonLinearMaps
 from lavae_core.models import CVAE, LAVAE
-from lavae_core.profiles import PROFILES, Schedule, Starts
+from lavae_core.profiles import PROFILES, Schedule
 from lavae_core.runtime import Runtime
 from lavae_core.study import Study
 from lavae_core.transforms import LatentAugmentation
@@ -374,7 +374,6 @@ API: dict[str, tuple[Callable[[Path], object], type[LavaeError], str]] = {
         lambda _: projections.variant_latents(LAVAE(), uint8_images(4, 2), 3),
         InvalidInputError, "number of latents must .* from 4, got 3",
     ),
-    "no starts": (lambda _: Starts(0, 1), InvalidInputError, "number of starts .* got 0"),
     "no epochs": (lambda _: Schedule(0), InvalidInputError, "epochs must .* above 0, got 0"),
     "epochs without end": (
         lambda _: Schedule(float("inf")), InvalidInputError, "epochs must be a finite .* got inf",

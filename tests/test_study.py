@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from lavae_core import data, experiments, paths, study
 from lavae_core.errors import InvalidInputError, StoreError
 from lavae_core.experiments import Head, Maps, Stage1
+from lavae_core.principal import from_principal
 from lavae_core.profiles import PROFILES
-from lavae_core.starts import best_start
 from lavae_core.study import Study
 
 matplotlib.use("Agg")
@@ -97,7 +97,7 @@ def test_which_experiments_a_study_asks_for(monkeypatch):
     found.lavae("shear_x,canny", solver="sgd", lambda_inv=0)
     found.transfer("flip_lr,flip_ud", "shear_x, canny")
     profile, setting = found.profile, found.setting
-    flips = best_start(Stage1(setting, "flip_lr,flip_ud", profile.flips), profile.starts)
+    flips = from_principal(Stage1(setting, "flip_lr,flip_ud", profile.flips), profile.start)
     shear = Stage1(setting, "shear_x,canny", profile.base)
     assert asked == [
         Stage1(setting, None, profile.vae),
