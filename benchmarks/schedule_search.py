@@ -28,7 +28,7 @@ from lavae_core.experiments import (
     load_or_train,
 )
 from lavae_core.paper import FLIPS
-from lavae_core.principal import FromPrincipal, from_principal
+from lavae_core.principal import from_principal
 from lavae_core.profiles import Schedule, resolve
 
 OUTPUT = Path(__file__).with_name("schedule_search.csv")
@@ -67,7 +67,7 @@ def held_out(pair: str) -> Tensor:
 def row(training: str, experiment: Experiment, scores: pd.DataFrame) -> dict[str, float | str]:
     """A line of the result: the schedule, its minutes, and the held-out BCE of each variant."""
     told = asdict(experiment.schedule) | {
-        "start": "components" if isinstance(experiment, FromPrincipal) else "random",
+        "start": "random weights" if experiment.start is None else "components",
         "seed": experiment.setting.seed,
         "minutes": round(minutes_of(experiment), 2),
     }

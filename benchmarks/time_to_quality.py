@@ -3,9 +3,9 @@
     python benchmarks/run.py && python benchmarks/time_to_quality.py
 
 A point of ours is a whole schedule (warm-up, cosine to zero) of so many epochs; its minutes are
-those of its manifest and of its start. The baseline's mathematics is the paper's schedule at a constant rate: its
-quality is that of the same training by this project's loop, its minutes are its epochs times what
-run.py measured for its step, and stage 2's 60 epochs. The published point is the paper's total
+those of its manifest and of its start's. The baseline's mathematics is the paper's schedule at a
+constant rate: its quality is that of the same training by this project's loop, its minutes are its
+epochs times what run.py measured for its step, and stage 2's 60 epochs. The published point is the paper's total
 after the published epochs at the baseline's speed; times_faster is against its minutes. Writes
 time_to_quality.csv and .png.
 """
@@ -20,7 +20,7 @@ from lavae_core import artifacts, paper, plotting
 from lavae_core.evaluation import lavae_scores
 from lavae_core.experiments import Experiment, Maps, Stage1, load_or_train
 from lavae_core.paper import FLIPS
-from lavae_core.principal import FromPrincipal, from_principal
+from lavae_core.principal import from_principal
 from lavae_core.profiles import Schedule, resolve
 from lavae_core.study import Study
 
@@ -40,11 +40,8 @@ def point(stage1: Stage1, images) -> dict[str, float]:
 
 def minutes_of(experiment: Experiment) -> float:
     """Minutes that a trained experiment took, a stage 1 with its start."""
-    start = (experiment.start,) if isinstance(experiment, FromPrincipal) else ()
-    return sum(
-        artifacts.minutes(f"{each.KIND}-{artifacts.key_of(each.spec())}")
-        for each in (experiment, *start)
-    )
+    parts = [part for part in (experiment, experiment.start) if part is not None]
+    return sum(artifacts.minutes(f"{e.KIND}-{artifacts.key_of(e.spec())}") for e in parts)
 
 
 def measure() -> pd.DataFrame:

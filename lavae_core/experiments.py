@@ -60,10 +60,14 @@ class Setting:
 
 
 class Experiment:
-    """Base of the experiments. VERSION is raised when the code changes what a stage computes."""
+    """Base of the experiments. VERSION is raised when the code changes what a stage computes.
+
+    start: the experiment whose model this one trains on; None: it begins at random weights.
+    """
 
     KIND: ClassVar[str]
     VERSION: ClassVar[int] = 1
+    start: "Stage1 | None" = None
 
     def spec(self) -> dict[str, Any]:
         """All that determines the result, as JSON: hashed into the key of the artifact."""
@@ -303,14 +307,15 @@ class Joint(Experiment):
     setting: Setting
     pair: str
     schedule: Schedule
+    start: Stage1 | None = None
 
     @property
     def label(self) -> str:
         return f"stages 1 and 2 at once, {self.pair}"
 
     def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
-        model = self.setting.fresh(LAVAE)
-        model.maps = self.setting.fresh(_random_maps)
+        model = self.setting.fresh(LAVAE) if self.start is None else load_or_train(self.start)
+        model.requires_grad_(True).maps = self.setting.fresh(_random_maps)
         images, orders = self.setting.variants(self.pair), Pair.parse(self.pair).orders
         told = self.train(tasks.Joint(model, images, orders), self.schedule, checkpoint)
         model.save_pretrained(folder)

@@ -34,18 +34,18 @@ class Schedule:
 class Profile:
     """n_train, n_test: images of the split (None: all). One schedule for each kind of training.
 
-    flips: stage 1 of the pair of Table I; start: its decoder's training on principal components
-    before that (None: it begins at random weights); base: stage 1 of every other pair; cvae, vae,
-    joint: the models it is compared with; head: stage 3; maps: stage 2 by gradient descent and
-    non-linear.
+    start: the decoder's training on principal components that every stage 1 of a pair begins with
+    (None: random weights); flips: stage 1 of the pair of Table I; base: stage 1 of every other
+    pair; cvae, vae, joint: the models it is compared with; head: stage 3; maps: stage 2 by gradient
+    descent and non-linear.
     n_projected: points in a t-SNE, a quarter for each variant. n_pairs: pairs in Figure 7.
     """
 
     name: str
     n_train: int | None
     n_test: int | None
-    flips: Schedule
     start: Schedule | None
+    flips: Schedule
     base: Schedule
     cvae: Schedule
     vae: Schedule
@@ -58,19 +58,19 @@ class Profile:
 
 _SMOKE = Schedule(epochs=0.5, lr=4e-3, warmup=10)
 _BASE = Schedule(epochs=1.25)
-_FLIPS = Schedule(epochs=9, batch=128, lr=3e-3, warmup=1000)
+_FLIPS = Schedule(epochs=6, batch=128, lr=4e-3, warmup=1000)
 _START = Schedule(epochs=0.25, batch=128, lr=3e-3, warmup=100, decay="constant")
 _PAPER = Schedule(epochs=100, lr=1e-3, warmup=0, decay="constant")
 
 _SMOKE_PROFILE = Profile(
     "smoke", n_train=2000, n_test=500,
-    flips=_SMOKE, start=Schedule(epochs=0.1, lr=4e-3, warmup=5), base=_SMOKE, cvae=_SMOKE, vae=_SMOKE, joint=_SMOKE,
+    start=Schedule(epochs=0.1, lr=4e-3, warmup=5), flips=_SMOKE, base=_SMOKE, cvae=_SMOKE, vae=_SMOKE, joint=_SMOKE,
     head=Schedule(epochs=0.5, batch=128, lr=6e-3, warmup=10),
     maps=Schedule(epochs=5, lr=3e-3, warmup=10), n_projected=200, n_pairs=2,
 )  # fmt: skip
 _QUICK_PROFILE = Profile(
     "quick", n_train=None, n_test=None,
-    flips=_FLIPS, start=_START, base=_BASE, cvae=Schedule(epochs=2),
+    start=_START, flips=_FLIPS, base=_BASE, cvae=Schedule(epochs=2),
     vae=Schedule(epochs=4), joint=_BASE,
     head=Schedule(epochs=0.5, batch=128, lr=6e-3, warmup=200),
     maps=Schedule(epochs=60, batch=512, lr=3e-3, warmup=200), n_projected=2000, n_pairs=4,
@@ -79,7 +79,7 @@ _QUICK_PROFILE = Profile(
 _LONG_PROFILE = replace(_QUICK_PROFILE, name="long", flips=replace(_FLIPS, epochs=20))
 _PAPER_PROFILE = Profile(
     "paper", n_train=None, n_test=None,
-    flips=_PAPER, start=None, base=_PAPER, cvae=_PAPER, vae=_PAPER, joint=_PAPER, head=_PAPER,
+    start=None, flips=_PAPER, base=_PAPER, cvae=_PAPER, vae=_PAPER, joint=_PAPER, head=_PAPER,
     maps=Schedule(epochs=60, lr=1e-3, warmup=0, decay="constant"), n_projected=2000, n_pairs=7,
 )  # fmt: skip
 
