@@ -307,15 +307,14 @@ class Joint(Experiment):
     setting: Setting
     pair: str
     schedule: Schedule
-    start: Stage1 | None = None
 
     @property
     def label(self) -> str:
         return f"stages 1 and 2 at once, {self.pair}"
 
     def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
-        model = self.setting.fresh(LAVAE) if self.start is None else load_or_train(self.start)
-        model.requires_grad_(True).maps = self.setting.fresh(_random_maps)
+        model = self.setting.fresh(LAVAE)
+        model.maps = self.setting.fresh(_random_maps)
         images, orders = self.setting.variants(self.pair), Pair.parse(self.pair).orders
         told = self.train(tasks.Joint(model, images, orders), self.schedule, checkpoint)
         model.save_pretrained(folder)

@@ -34,10 +34,10 @@ class Schedule:
 class Profile:
     """n_train, n_test: images of the split (None: all). One schedule for each kind of training.
 
-    start: the decoder's training on principal components that every stage 1 of a pair begins with
-    (None: random weights); flips: stage 1 of the pair of Table I; base: stage 1 of every other
-    pair; cvae, vae, joint: the models it is compared with; head: stage 3; maps: stage 2 by gradient
-    descent and non-linear.
+    start: the decoder's training on principal components that stage 1 of the pair of Table I begins
+    with (None: random weights); flips: that stage 1; base: stage 1 of every other pair; cvae, vae,
+    joint: the models it is compared with; head: stage 3; maps: stage 2 by gradient descent and
+    non-linear.
     n_projected: points in a t-SNE, a quarter for each variant. n_pairs: pairs in Figure 7.
     """
 

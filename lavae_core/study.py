@@ -63,8 +63,9 @@ class Study:
         if pair is None:
             return Stage1(self.setting, None, self.profile.vae)
         name = str(Pair.parse(pair))
-        schedule = self.profile.flips if name == FLIPS else self.profile.base
-        return from_principal(Stage1(self.setting, name, schedule), self.profile.start)
+        if name != FLIPS:
+            return Stage1(self.setting, name, self.profile.base)
+        return from_principal(Stage1(self.setting, name, self.profile.flips), self.profile.start)
 
     def lavae(self, pair: str, solver: str = "exact", lambda_inv: float = 1.0) -> LAVAE:
         """LAVAE of a pair with its latent maps (stages 1 and 2)."""
@@ -87,9 +88,8 @@ class Study:
         return load_or_train(Conditional(self.setting, name, how, self.profile.cvae))
 
     def joint(self, pair: str) -> LAVAE:
-        """LAVAE of a pair with stages 1 and 2 trained at once, from the start of its stage 1."""
-        stage1 = self.stage1(pair)
-        return load_or_train(Joint(self.setting, stage1.pair, self.profile.joint, stage1.start))
+        """LAVAE of a pair with stages 1 and 2 trained at once."""
+        return load_or_train(Joint(self.setting, str(Pair.parse(pair)), self.profile.joint))
 
     def nonlinear(self, pair: str) -> NonLinearMaps:
         """Non-linear latent maps on the stage 1 of a pair."""

@@ -98,7 +98,7 @@ def test_which_experiments_a_study_asks_for(monkeypatch):
     found.transfer("flip_lr,flip_ud", "shear_x, canny")
     profile, setting = found.profile, found.setting
     flips = from_principal(Stage1(setting, "flip_lr,flip_ud", profile.flips), profile.start)
-    shear = from_principal(Stage1(setting, "shear_x,canny", profile.base), profile.start)
+    shear = Stage1(setting, "shear_x,canny", profile.base)
     assert asked == [
         Stage1(setting, None, profile.vae),
         Maps(flips, "exact", 1.0, None),
