@@ -26,7 +26,7 @@ from lavae_core.study import Study
 
 HERE = Path(__file__).parent
 QUICK, START = resolve("quick").flips, resolve("quick").start
-OURS = (*(replace(QUICK, epochs=epochs) for epochs in (1, 3, 6)), QUICK, resolve("long").flips)
+OURS = (*(replace(QUICK, epochs=epochs) for epochs in (1, 3)), QUICK, resolve("long").flips)
 BASELINE = tuple(
     Schedule(epochs=epochs, lr=1e-3, warmup=0, decay="constant") for epochs in (0.5, 1, 2)
 )
