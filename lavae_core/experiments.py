@@ -119,22 +119,19 @@ class Stage1(Experiment):
     def label(self) -> str:
         return f"stage 1, {self.pair or 'originals only'}"
 
-    def task(self) -> tasks.Stage1:
-        """What is trained, before the first step."""
-        if self.pair is None:
-            images = self.setting.originals()[None].to(self.setting.runtime.device)
-        else:
-            images = self.setting.variants(self.pair)
-        return tasks.Stage1(self.initial(), images, (self.lambda_recon, self.lambda_kl))
-
     def initial(self) -> LAVAE:
         """The model that training begins with: random weights."""
         return self.setting.fresh(LAVAE)
 
     def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
-        task = self.task()
-        told = self.train(task, self.schedule, checkpoint)
-        task.module.save_pretrained(folder)
+        if self.pair is None:
+            images = self.setting.originals()[None].to(self.setting.runtime.device)
+        else:
+            images = self.setting.variants(self.pair)
+        model = self.initial()
+        weights = self.lambda_recon, self.lambda_kl
+        told = self.train(tasks.Stage1(model, images, weights), self.schedule, checkpoint)
+        model.save_pretrained(folder)
         return told
 
     def load(self, folder: Path) -> LAVAE:

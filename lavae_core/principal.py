@@ -16,7 +16,7 @@ from lavae_core.models import LAVAE, Encoder
 from lavae_core.profiles import Schedule
 from lavae_core.tasks import to_float
 
-N_ORIGINALS = 3000  # in four variants; of 500 the components are too rough, and the maps cost 25
+N_ORIGINALS = 3000  # in four variants; of 500 the components are too rough (benchmarks/README.md)
 RIDGE = 0.05  # of the features' mean variance
 POSTERIOR_STD = 0.3  # the components themselves have a standard deviation of 1
 

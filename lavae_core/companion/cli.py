@@ -63,7 +63,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         type=int,
         nargs="+",
         metavar="SEED",
-        help="measure the claims for these seeds, then judge them (20 minutes and more a seed; goes on where it stopped)",
+        help="measure the claims for these seeds, then judge them (a quarter of an hour and more a seed; goes on where it stopped)",
     )
     parser.add_argument("--scheduler", help="of a Dask cluster that runs --seeds, tcp://host:port")
     alone = parser.add_mutually_exclusive_group()
