@@ -1,6 +1,13 @@
 """Fixtures that several test modules share."""
 
 import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def same_weights_each_time():
+    """Modules that a test makes without a seed start from the same weights in every run."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture
@@ -24,7 +31,6 @@ def cpu():
 @pytest.fixture
 def setting(home, cpu, monkeypatch):
     """A Setting whose training images are 16 of noise."""
-    import torch
     from made_up import uint8_images
 
     from lavae_core import data
