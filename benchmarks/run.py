@@ -178,14 +178,14 @@ def import_seconds() -> float:
     return median(times)
 
 
-def machine() -> str:
-    """The processor in words, without the name of the machine."""
+def machine(started: runtime.Runtime) -> str:
+    """The processor and how it computes, in words, without the name of the machine."""
     flags = torch.cpu.get_capabilities()
     names = [name for name in ("avx2", "avx512", "avx512_bf16", "amx_bf16") if flags.get(name)]
     return (
         f"{platform.machine()}{family()}, {len(os.sched_getaffinity(0))} cores, "
         f"{', '.join(names) or 'no'} vector instructions, PyTorch {torch.__version__}, "
-        f"{RUNTIME.precision}"
+        f"{started.precision}"
     )
 
 
@@ -206,7 +206,7 @@ def keep(table: pd.DataFrame) -> None:
     """Write results.csv: this machine's rows first, then what other machines measured."""
     path = HERE / "results.csv"
     known = pd.read_csv(path) if path.is_file() else table.iloc[:0]
-    others = known[known["machine"] != machine()]
+    others = known[known["machine"] != machine(RUNTIME)]
     pd.concat([table, others]).to_csv(path, index=False, float_format="%.6g")
 
 
@@ -224,6 +224,6 @@ if __name__ == "__main__":
         },
     ]
     table = pd.concat([table, pd.DataFrame(extra)], ignore_index=True)
-    table["machine"], table["gflop_per_s"] = machine(), round(least["gflop_per_s"])
+    table["machine"], table["gflop_per_s"] = machine(RUNTIME), round(least["gflop_per_s"])
     keep(table)
     print(table.drop(columns="machine").to_string(index=False))

@@ -42,7 +42,8 @@ def quality() -> str:
          *(row[column] for column in columns), f"{float(row['times_faster']):.1f}"]
         for row in rows
     ]  # fmt: skip
-    return table(["flips", "epochs", "minutes", *columns, "times faster than published"], shown)
+    header = ["flips", "epochs", "minutes", *columns, "times faster than published"]
+    return table(header, shown) + f"\nMinutes on {rows[0]['machine']}.\n"
 
 
 def generated() -> str:
