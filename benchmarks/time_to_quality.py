@@ -2,7 +2,7 @@
 
     python benchmarks/run.py && python benchmarks/time_to_quality.py
 
-A point of ours is a whole schedule (warm-up, cosine to zero) of so many epochs; its minutes are
+A point of ours is a whole schedule (warm-up, then down to zero) of so many epochs; its minutes are
 those of its manifest and of its start's. The baseline's mathematics is the paper's schedule at a
 constant rate: its quality is that of the same training by this project's loop, its minutes are its
 epochs times what run.py measured for its step, and stage 2's 60 epochs. The published point is the

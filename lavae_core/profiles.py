@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 from lavae_core.errors import require_known, require_number, require_whole
 
-DECAYS = ("cosine", "constant")
+DECAYS = ("cosine", "linear", "constant")
 
 
 @dataclass(frozen=True)
 class Schedule:
     """epochs over the training pairs (may be a fraction), batch in images, peak learning rate of
-    AdaBelief, steps of linear warm-up, then a cosine to zero (or constant, as the paper's).
+    AdaBelief, steps of linear warm-up, then a cosine or a line to zero (or constant, as the paper's).
 
     Raises InvalidInputError for a value that is not allowed.
     """
@@ -76,7 +76,8 @@ _QUICK_PROFILE = Profile(
     maps=Schedule(epochs=60, batch=512, lr=3e-3, warmup=200), n_projected=2000, n_pairs=4,
 )  # fmt: skip
 # Quick, but for the pair of Table I, which is trained longer.
-_LONG_PROFILE = replace(_QUICK_PROFILE, name="long", flips=replace(_FLIPS, epochs=20))
+_LONG = Schedule(epochs=16, batch=128, lr=4e-3, warmup=1000, decay="linear")
+_LONG_PROFILE = replace(_QUICK_PROFILE, name="long", flips=_LONG)
 _PAPER_PROFILE = Profile(
     "paper", n_train=None, n_test=None,
     start=None, flips=_PAPER, base=_PAPER, cvae=_PAPER, vae=_PAPER, joint=_PAPER, head=_PAPER,

@@ -31,11 +31,14 @@ LOG_STEPS = 50
 
 
 def learning_rate(schedule: Schedule, step: int, total: int) -> float:
-    """Learning rate of a step (0, ..., total - 1): linear warm-up, then cosine to 0 or constant."""
+    """Learning rate of a step (0, ..., total - 1): linear warm-up times the schedule's decay."""
     warm = min(1.0, (step + 1) / schedule.warmup) if schedule.warmup else 1.0
-    if schedule.decay == "constant":
-        return schedule.lr * warm
-    return schedule.lr * warm * 0.5 * (1 + math.cos(math.pi * step / total))
+    decay = {
+        "cosine": 0.5 * (1 + math.cos(math.pi * step / total)),
+        "linear": 1 - step / total,
+        "constant": 1.0,
+    }
+    return schedule.lr * warm * decay[schedule.decay]
 
 
 def samples_per_step(task: Task, schedule: Schedule) -> int:

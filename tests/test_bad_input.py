@@ -390,8 +390,8 @@ API: dict[str, tuple[Callable[[Path], object], type[LavaeError], str]] = {
         lambda _: stage1(warmup=-1), InvalidInputError, "warm-up steps must .* from 0, got -1",
     ),
     "an unknown decay": (
-        lambda _: stage1(decay="linear"),
-        InvalidInputError, "unknown decay 'linear'; allowed: cosine, constant",
+        lambda _: stage1(decay="step"),
+        InvalidInputError, "unknown decay 'step'; allowed: cosine, linear, constant",
     ),
     "a negative loss weight": (
         lambda _: replace(stage1(), lambda_kl=-1.0),

@@ -116,6 +116,10 @@ def test_learning_rate():
     assert 0 < cosine[99] < 0.5 * 0.001
     assert all(a > b for a, b in zip(cosine[10:], cosine[11:], strict=False))
 
+    linear = Schedule(1, lr=0.5, warmup=4, decay="linear")
+    found = [learning_rate(linear, step, 100) for step in (0, 50, 99)]
+    assert found == pytest.approx([0.125, 0.25, 0.005])
+
     constant = Schedule(1, lr=0.5, warmup=4, decay="constant")
     found = [learning_rate(constant, step, 100) for step in (0, 1, 3, 4, 99)]
     assert found == [0.125, 0.25, 0.5, 0.5, 0.5]
