@@ -76,7 +76,7 @@ _QUICK_PROFILE = Profile(
     maps=Schedule(epochs=60, batch=512, lr=3e-3, warmup=200), n_projected=2000, n_pairs=4,
 )  # fmt: skip
 # Quick, but for the pair of Table I, which is trained longer.
-_LONG = Schedule(epochs=16, batch=128, lr=4e-3, warmup=1000, decay="linear")
+_LONG = replace(_FLIPS, epochs=16, decay="linear")
 _LONG_PROFILE = replace(_QUICK_PROFILE, name="long", flips=_LONG)
 _PAPER_PROFILE = Profile(
     "paper", n_train=None, n_test=None,
