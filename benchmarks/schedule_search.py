@@ -3,15 +3,17 @@ training set. The last 10,000 training images are held out; the test set is neve
 
     python benchmarks/schedule_search.py
 
-Every candidate is an ordinary experiment of the store, so an interrupted search goes on where it
-stopped. The result is benchmarks/schedule_search.csv, a row for each candidate.
+The result is benchmarks/schedule_search.csv, a row for each candidate; one that has its row there is
+not trained again (delete the file to begin anew), and one that was interrupted goes on where it
+stopped.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
+from run import family
 from time_to_quality import minutes_of
 from torch import Tensor
 
@@ -37,17 +39,23 @@ SEED = 0
 NEW_PAIR = "shear_x,canny"
 
 QUICK = resolve("quick")
-# One thing is changed at a time; then whole schedules; then what the quick profile begins with.
+STEEP = Schedule(epochs=3, batch=128, lr=6e-3, warmup=500, decay="linear")
+# One thing is changed at a time; then whole schedules; then what a profile began with before its
+# samples were antithetic, from random weights and from components; then these samples.
+BEFORE = Schedule(epochs=6, batch=128, lr=4e-3, warmup=1000)
 STAGE_1 = (
-    (Schedule(epochs=2), None),
-    (Schedule(epochs=2, lr=4e-3), None),
-    (Schedule(epochs=2, batch=128), None),
-    (Schedule(epochs=2, batch=128, lr=4e-3), None),
-    (Schedule(epochs=2, batch=256, lr=6e-3), None),
-    (Schedule(epochs=8), None),
-    (Schedule(epochs=10, batch=128, lr=4e-3), None),
-    (QUICK.flips, None),
-    (QUICK.flips, QUICK.start),
+    (Schedule(epochs=2), None, False),
+    (Schedule(epochs=2, lr=4e-3), None, False),
+    (Schedule(epochs=2, batch=128), None, False),
+    (Schedule(epochs=2, batch=128, lr=4e-3), None, False),
+    (Schedule(epochs=2, batch=256, lr=6e-3), None, False),
+    (Schedule(epochs=8), None, False),
+    (Schedule(epochs=10, batch=128, lr=4e-3), None, False),
+    (BEFORE, None, False),
+    (BEFORE, QUICK.start, False),
+    (STEEP, QUICK.start, False),
+    (STEEP, QUICK.start, True),
+    (replace(STEEP, lr=9e-3), QUICK.start, True),
 )
 STAGE_3 = (
     Schedule(epochs=0.5, batch=128, lr=6e-3, warmup=200),
@@ -64,41 +72,56 @@ def held_out(pair: str) -> Tensor:
     return every[:, N_TRAIN:]
 
 
-def row(training: str, experiment: Experiment, scores: pd.DataFrame) -> dict[str, float | str]:
-    """A line of the result: the schedule, its minutes, and the held-out BCE of each variant."""
-    told = asdict(experiment.schedule) | {
-        "start": "random weights" if experiment.start is None else "components",
-        "seed": experiment.setting.seed,
-        "minutes": round(minutes_of(experiment), 2),
-    }
-    return {"training": training, **told, **scores["bce"].round(2)}
+def told(training: str, experiment: Experiment) -> dict[str, str]:
+    """What a candidate is, as its row tells it."""
+    antithetic = getattr(experiment, "antithetic", None)
+    samples = {None: "", False: "one", True: "antithetic"}[antithetic]
+    start = "random weights" if experiment.start is None else "components"
+    schedule = asdict(experiment.schedule) | {"epochs": float(experiment.schedule.epochs)}
+    what = {"training": training, **schedule, "start": start, "samples": samples, "seed": SEED}
+    return {name: str(value) for name, value in what.items()}
 
 
-def candidates() -> Iterator[dict[str, float | str]]:
-    """Train and judge every candidate, one after the other."""
+def candidates() -> Iterator[tuple[str, Experiment]]:
+    """The kind of training of each candidate, and the candidate."""
     setting = Setting(SEED, runtime.start(), N_TRAIN)
-    flips, new = held_out(FLIPS), held_out(NEW_PAIR)
-    for schedule, start in STAGE_1:
-        stage1 = from_principal(Stage1(setting, FLIPS, schedule), start)
-        model = load_or_train(Maps(stage1))
-        own = autoencoding_scores(model, flips).loc["total", "bce"]
-        found = row("stage 1", stage1, lavae_scores(model, flips))
-        yield found | {"own_latents_total": round(own, 2)}
+    for schedule, start, antithetic in STAGE_1:
+        plain = Stage1(setting, FLIPS, schedule, antithetic=antithetic)
+        yield "stage 1", from_principal(plain, start)
     for schedule in STAGE_3:
-        head = Head(Maps(Stage1(setting, FLIPS, Schedule(epochs=2))), NEW_PAIR, schedule)
-        yield row("stage 3", head, lavae_scores(load_or_train(head), new, NEW_PAIR))
+        yield "stage 3", Head(Maps(Stage1(setting, FLIPS, Schedule(epochs=2))), NEW_PAIR, schedule)
     for schedule in CVAES:
-        cvae = Conditional(setting, FLIPS, "conditional", schedule)
-        yield row("CVAE", cvae, cvae_scores(load_or_train(cvae), flips))
+        yield "CVAE", Conditional(setting, FLIPS, "conditional", schedule)
+
+
+def judged(experiment: Experiment) -> dict[str, float]:
+    """Minutes of a candidate, trained now where it is not in the store, and its held-out BCE."""
+    found: dict[str, float] = {}
+    if isinstance(experiment, Stage1):
+        model, images = load_or_train(Maps(experiment)), held_out(FLIPS)
+        scores = lavae_scores(model, images)
+        found["own_latents_total"] = autoencoding_scores(model, images).loc["total", "bce"]
+    elif isinstance(experiment, Head):
+        scores = lavae_scores(load_or_train(experiment), held_out(NEW_PAIR), NEW_PAIR)
+    else:
+        scores = cvae_scores(load_or_train(experiment), held_out(FLIPS))
+    return {"minutes": minutes_of(experiment), **scores["bce"], **found}
 
 
 def search() -> None:
     """Writes what is known after each candidate."""
+    table = pd.read_csv(OUTPUT, dtype=str, keep_default_na=False) if OUTPUT.is_file() else None
+    known = [] if table is None else table.to_dict("records")
     rows = []
-    for found in candidates():
-        rows.append(found)
+    for training, experiment in candidates():
+        what = told(training, experiment)
+        row = next((row for row in known if what.items() <= row.items()), None)
+        if row is None:
+            numbers = {name: f"{value:.2f}" for name, value in judged(experiment).items()}
+            row = what | {"processor": family().strip(" ()")} | numbers
+            print(row, flush=True)
+        rows.append(row)
         pd.DataFrame(rows).to_csv(OUTPUT, index=False)
-        print(found, flush=True)
 
 
 if __name__ == "__main__":

@@ -249,7 +249,7 @@ def _nearest_is_itself(shown: Tensor, known: Tensor) -> Tensor:
 
 def _box(study: Study, model, images: Tensor) -> Vectors:
     """1 where 15 neighbours take a sample of the originals' box, or a test original, for one."""
-    low, high = projections.bounding_box(study.latents(FLIPS)[0][0], COVERAGE)
+    low, high = projections.bounding_box(study.latents(FLIPS), COVERAGE)
     source = seeding.generator("cpu", study.setting.seed, "bounding box")
     samples = projections.sample_box(low, high, N_SAMPLES, source)
     half = images.shape[1] // 2

@@ -60,12 +60,10 @@ class Study:
 
     def stage1(self, pair: str | None) -> Stage1:
         """The stage-1 experiment of a pair (None: a plain VAE); not yet trained."""
-        if pair is None:
-            return Stage1(self.setting, None, self.profile.vae)
-        name = str(Pair.parse(pair))
-        if name != FLIPS:
-            return Stage1(self.setting, name, self.profile.base)
-        return from_principal(Stage1(self.setting, name, self.profile.flips), self.profile.start)
+        name, profile = None if pair is None else str(Pair.parse(pair)), self.profile
+        schedule = {None: profile.vae, FLIPS: profile.flips}.get(name, profile.base)
+        stage1 = Stage1(self.setting, name, schedule, antithetic=profile.antithetic)
+        return from_principal(stage1, profile.start) if name == FLIPS else stage1
 
     def lavae(self, pair: str, solver: str = "exact", lambda_inv: float = 1.0) -> LAVAE:
         """LAVAE of a pair with its latent maps (stages 1 and 2)."""
@@ -84,20 +82,21 @@ class Study:
 
     def cvae(self, pair: str, how: str) -> CVAE:
         """A CVAE of a pair; how: "conditional" or "lavae" (Section V-C)."""
-        name = str(Pair.parse(pair))
-        return load_or_train(Conditional(self.setting, name, how, self.profile.cvae))
+        name, profile = str(Pair.parse(pair)), self.profile
+        return load_or_train(Conditional(self.setting, name, how, profile.cvae, profile.antithetic))
 
     def joint(self, pair: str) -> LAVAE:
         """LAVAE of a pair with stages 1 and 2 trained at once."""
-        return load_or_train(Joint(self.setting, str(Pair.parse(pair)), self.profile.joint))
+        name, profile = str(Pair.parse(pair)), self.profile
+        return load_or_train(Joint(self.setting, name, profile.joint, profile.antithetic))
 
     def nonlinear(self, pair: str) -> NonLinearMaps:
         """Non-linear latent maps on the stage 1 of a pair."""
         return load_or_train(NonLinear(self.stage1(pair), self.profile.maps))
 
-    def latents(self, pair: str) -> tuple[Tensor, Tensor]:
-        """mu and log-variance (3, N, 16) of the training originals, first and second variants."""
-        return load_or_train(Latents(self.stage1(pair)))
+    def latents(self, pair: str) -> Tensor:
+        """Posterior means (N, 16) of the training originals."""
+        return load_or_train(Latents(self.stage1(pair), 1))[0][0]
 
     # -- data ----------------------------------------------------------------------------------
 

@@ -43,10 +43,23 @@ def _noise(mu: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(mu.shape, generator=generator, device=mu.device)
 
 
+def _draws(mu: Tensor, logvar: Tensor, generator: torch.Generator, antithetic: bool) -> Tensor:
+    """Samples (S B, d) of the posteriors (B, d): S = 1, or 2 with the second's noise the first's
+    mirror image. Every z is distributed as before; of the gradient's noise, what is odd in the
+    noise of z (most of it) cancels."""
+    noise = _noise(mu, generator)
+    mirrored = (noise, -noise) if antithetic else (noise,)
+    return torch.cat([losses.reparameterise(mu, logvar, each) for each in mirrored])
+
+
 def _elbo(logits: Tensor, target: Tensor, mu: Tensor, logvar: Tensor, weights) -> dict[str, Tensor]:
+    """Both terms of Equation 5; logits (S B, 1, 28, 28) of S samples for each of B targets, whose
+    cross-entropies are averaged over the samples."""
     lambda_recon, lambda_kl = weights
+    draws = len(logits) // len(target)
+    error = losses.reconstruction(logits, target.repeat(draws, 1, 1, 1)) / draws
     return {
-        "reconstruction": lambda_recon * losses.reconstruction(logits, target),
+        "reconstruction": lambda_recon * error,
         "kl": lambda_kl * losses.kl_divergence(mu, logvar),
     }
 
@@ -55,11 +68,17 @@ class Stage1:
     """Encoder and decoder on the union of all variants (Section IV-B, stage 1, Equation 5).
 
     images: uint8 (V, N, 28, 28), one row a variant; a single row makes a plain VAE.
-    weights: (lambda_recon, lambda_kl).
+    weights: (lambda_recon, lambda_kl). antithetic: see `_draws`.
     """
 
-    def __init__(self, model: LAVAE, images: Tensor, weights: tuple[float, float] = (1.0, 1.0)):
-        self.module, self._weights = model, weights
+    def __init__(
+        self,
+        model: LAVAE,
+        images: Tensor,
+        weights: tuple[float, float] = (1.0, 1.0),
+        antithetic: bool = False,
+    ):
+        self.module, self._weights, self._antithetic = model, weights, antithetic
         self._images = images.flatten(0, 1)
         self.size, self.width = len(self._images), 1
         model.maps.requires_grad_(False)
@@ -67,7 +86,7 @@ class Stage1:
     def losses(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         x = to_float(self._images[index])
         mu, logvar = self.module.encode(x)
-        z = losses.reparameterise(mu, logvar, _noise(mu, generator))
+        z = _draws(mu, logvar, generator, self._antithetic)
         return _elbo(self.module.decode(z), x, mu, logvar, self._weights)
 
 
@@ -75,22 +94,29 @@ class Joint:
     """Stages 1 and 2 at once (Section IV-B: "degraded final performance"): the sum of both losses.
 
     A sample is an original with its variants, so that the maps see matching latents. The map error
-    is a sum over latent dimensions, on the scale of the other terms.
+    is a sum over latent dimensions, on the scale of the other terms. antithetic: see `_draws`.
     """
 
-    def __init__(self, model: LAVAE, images: Tensor, orders: tuple[int | None, ...]):
+    def __init__(
+        self,
+        model: LAVAE,
+        images: Tensor,
+        orders: tuple[int | None, ...],
+        antithetic: bool = False,
+    ):
         self.module, self._images, self._orders = model, images, orders
+        self._antithetic = antithetic
         self.size, self.width = images.shape[1], len(images)
 
     def losses(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         x = to_float(self._images[:, index].flatten(0, 1))
         mu, logvar = self.module.encode(x)
-        z = losses.reparameterise(mu, logvar, _noise(mu, generator))
-        by_variant = z.unflatten(0, (len(self._images), -1))  # (V, B, d)
+        z = _draws(mu, logvar, generator, self._antithetic)
         terms = _elbo(self.module.decode(z), x, mu, logvar, (1.0, 1.0))
-        terms["maps"] = losses.map_error(
-            by_variant[0] @ self.module.maps.matrices, by_variant[1:3]
-        ) + len(index) * order_penalty(self.module.maps.matrices, self._orders)
+        by_variant = z.unflatten(0, (-1, len(self._images), len(index)))  # (S, V, B, d)
+        matrices = self.module.maps.matrices
+        error = losses.map_error(by_variant[:, :1] @ matrices, by_variant[:, 1:3])
+        terms["maps"] = error / len(by_variant) + len(index) * order_penalty(matrices, self._orders)
         return terms
 
 
@@ -146,10 +172,13 @@ class Stage3:
 
 
 class ConditionalCVAE:
-    """CVAE trained conditionally (Section V-C): encode and decode a variant with its one-hot."""
+    """CVAE trained conditionally (Section V-C): encode and decode a variant with its one-hot.
 
-    def __init__(self, model: CVAE, images: Tensor):
-        self.module = model
+    antithetic: see `_draws`.
+    """
+
+    def __init__(self, model: CVAE, images: Tensor, antithetic: bool = False):
+        self.module, self._antithetic = model, antithetic
         self._images, self._per_variant = images.flatten(0, 1), images.shape[1]
         self._conditions = torch.eye(len(images), device=images.device)
         self.size, self.width = len(self._images), 1
@@ -158,8 +187,9 @@ class ConditionalCVAE:
         x = to_float(self._images[index])
         condition = self._conditions[index // self._per_variant]
         mu, logvar = self.module.encode(x, condition)
-        z = losses.reparameterise(mu, logvar, _noise(mu, generator))
-        return _elbo(self.module.decode(z, condition), x, mu, logvar, (1.0, 1.0))
+        z = _draws(mu, logvar, generator, self._antithetic)
+        logits = self.module.decode(z, condition.repeat(len(z) // len(mu), 1))
+        return _elbo(logits, x, mu, logvar, (1.0, 1.0))
 
 
 class LavaeLikeCVAE:
@@ -167,11 +197,13 @@ class LavaeLikeCVAE:
 
     The composed variant is never trained: `images` holds original, first and second, and the
     conditions are one-hots of length three; the composition is asked for with first + second.
-    A sample is an original, encoded once and decoded into its three variants.
+    A sample is an original, encoded once and decoded into its three variants. antithetic: see
+    `_draws`.
     """
 
-    def __init__(self, model: CVAE, images: Tensor):
+    def __init__(self, model: CVAE, images: Tensor, antithetic: bool = False):
         self.module, self._images = model, images  # (3, N, 28, 28)
+        self._antithetic = antithetic
         self._conditions = torch.eye(len(images), device=images.device)
         self.size, self.width = images.shape[1], len(images)
 
@@ -181,5 +213,6 @@ class LavaeLikeCVAE:
         originals = slice(0, len(index))
         mu, logvar = self.module.encode(x[originals], conditions[originals])
         mu, logvar = mu.repeat(self.width, 1), logvar.repeat(self.width, 1)
-        z = losses.reparameterise(mu, logvar, _noise(mu, generator))
-        return _elbo(self.module.decode(z, conditions), x, mu, logvar, (1.0, 1.0))
+        z = _draws(mu, logvar, generator, self._antithetic)
+        logits = self.module.decode(z, conditions.repeat(len(z) // len(mu), 1))
+        return _elbo(logits, x, mu, logvar, (1.0, 1.0))

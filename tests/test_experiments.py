@@ -86,7 +86,7 @@ def chain(setting) -> dict:
     stage1 = Stage1(setting, PAIR, FEW)
     return {
         "stage1": stage1,
-        "latents": Latents(stage1),
+        "latents": Latents(stage1, 3),
         "maps": Maps(stage1),
         "sgd": Maps(stage1, "sgd", schedule=FEW),
         "nonlinear": NonLinear(stage1, FEW),
@@ -142,9 +142,20 @@ def test_made_anew_it_has_the_same_bits(name, setting, monkeypatch, tmp_path):
     assert same_weights(load_or_train(experiment), found)
 
 
+def test_exact_maps_are_fitted_to_the_first_originals_and_their_variants(setting, monkeypatch):
+    stage1 = Stage1(setting, PAIR, FEW)
+    mu, logvar = load_or_train(Latents(stage1, 3))
+    monkeypatch.setattr(experiments, "N_FITTED", 12)  # of 16
+    fitted = fit_exact(Moments(mu[:, :12], logvar[:, :12].double().exp()), (2, 4))
+    torch.testing.assert_close(load_or_train(Maps(stage1)).maps.matrices.data, fitted)
+
+
 def test_stage_3_decodes_the_originals_latents_into_the_new_pair(setting, monkeypatch):
     experiment = chain(setting)["head"]
-    base, (mu, _) = load_or_train(experiment.maps), load_or_train(Latents(experiment.maps.stage1))
+    base, (mu, _) = (
+        load_or_train(experiment.maps),
+        load_or_train(Latents(experiment.maps.stage1, 1)),
+    )
     tasks = []
     monkeypatch.setattr(training, "train", lambda task, *a, **k: tasks.append(task) or {})
     load_or_train(experiment)

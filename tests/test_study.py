@@ -97,17 +97,18 @@ def test_which_experiments_a_study_asks_for(monkeypatch):
     found.lavae("shear_x,canny", solver="sgd", lambda_inv=0)
     found.transfer("flip_lr,flip_ud", "shear_x, canny")
     profile, setting = found.profile, found.setting
-    flips = from_principal(Stage1(setting, "flip_lr,flip_ud", profile.flips), profile.start)
-    shear = Stage1(setting, "shear_x,canny", profile.base)
+    plain = Stage1(setting, "flip_lr,flip_ud", profile.flips, antithetic=True)
+    flips = from_principal(plain, profile.start)
+    shear = Stage1(setting, "shear_x,canny", profile.base, antithetic=True)
     assert asked == [
-        Stage1(setting, None, profile.vae),
+        Stage1(setting, None, profile.vae, antithetic=True),
         Maps(flips, "exact", 1.0, None),
         Maps(shear, "sgd", 0.0, profile.maps),
         Head(Maps(flips), "shear_x,canny", profile.head),
     ]
 
 
-def test_the_papers_own_schedule_goes_on_from_random_weights():
+def test_the_papers_own_schedule_goes_on_from_random_weights_with_one_sample():
     found = Study("paper")
     plain = Stage1(found.setting, "flip_lr,flip_ud", found.profile.flips)
     assert found.stage1("flip_lr,flip_ud") == plain

@@ -1,5 +1,6 @@
 """The losses of each task against a computation sample by sample."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from made_up import generator, normal, spread, uint8_images
@@ -12,6 +13,8 @@ from lavae_core.training import samples_per_step
 
 INDEX = torch.tensor([4, 0, 9])
 SEED = 7
+# Whether a task is antithetic, and the signs of the noise of its samples.
+DRAWS = pytest.mark.parametrize("antithetic, signs", [(False, [1]), (True, [1, -1])])
 
 
 def one(image: torch.Tensor) -> torch.Tensor:
@@ -48,19 +51,38 @@ def test_to_float():
     assert torch.equal(found[:, 0, 0, 0], torch.tensor([0, 0.2, 1]))
 
 
-def test_stage_1():
+@DRAWS
+def test_stage_1(antithetic, signs):
     images, model = uint8_images(4, 3), spread(LAVAE())
-    task = tasks.Stage1(model, images, (2.0, 0.5))
+    task = tasks.Stage1(model, images, (2.0, 0.5), antithetic)
     assert (task.size, task.width) == (12, 1)
     noise = torch.randn(3, 16, generator=generator(SEED))
     expected = {"reconstruction": 0, "kl": 0}
     for row, place in enumerate(INDEX.tolist()):
         image = images[place // 3, place % 3]
         mu, logvar = model.encode(one(image))
-        logits = model.decode(sample(mu, logvar, noise[row]))
-        expected["reconstruction"] += 2.0 * cross_entropy(logits, image)
+        for sign in signs:
+            logits = model.decode(sample(mu, logvar, sign * noise[row]))
+            expected["reconstruction"] += 2.0 * cross_entropy(logits, image) / len(signs)
         expected["kl"] += 0.5 * kl(mu, logvar)
     check(task.losses(INDEX, generator(SEED)), expected)
+
+
+def test_antithetic_samples_take_noise_from_the_gradient():
+    """Over draws of z, the gradient of an antithetic loss has the same mean and varies less."""
+    model = spread(LAVAE())
+    found = {}
+    for antithetic in (False, True):
+        task = tasks.Stage1(model, uint8_images(1, 10), antithetic=antithetic)
+        draws = []
+        for seed in range(200):
+            model.zero_grad()
+            task.losses(INDEX, generator(seed))["reconstruction"].backward()
+            draws.append(model.encoder.to_mu.bias.grad.clone())
+        found[antithetic] = torch.stack(draws)
+    deviation = (found[False].std(0) / 200**0.5).norm()
+    assert (found[True].mean(0) - found[False].mean(0)).norm() < 3 * deviation
+    assert found[True].var(0).sum() < 0.5 * found[False].var(0).sum()
 
 
 def test_stage_1_leaves_the_maps_alone():
@@ -72,23 +94,26 @@ def test_stage_1_leaves_the_maps_alone():
     assert all(parameter.grad.any() for parameter in rest)
 
 
-def test_joint():
+@DRAWS
+def test_joint(antithetic, signs):
     images, model, orders = uint8_images(4, 10), spread(LAVAE()), (2, None)
-    task = tasks.Joint(model, images, orders)
+    task = tasks.Joint(model, images, orders, antithetic)
     assert (task.size, task.width) == (10, 4)
     assert samples_per_step(task, Schedule(1, batch=36)) == 9  # 9 originals are 36 images
     noise = torch.randn(12, 16, generator=generator(SEED)).unflatten(0, (4, 3))
     expected = {"reconstruction": 0, "kl": 0, "maps": 0}
     for row, place in enumerate(INDEX.tolist()):
-        z = []
-        for variant in range(4):
-            image = images[variant, place]
-            mu, logvar = model.encode(one(image))
-            z.append(sample(mu, logvar, noise[variant, row]))
-            expected["reconstruction"] += cross_entropy(model.decode(z[-1]), image)
-            expected["kl"] += kl(mu, logvar)
-        for i, matrix in enumerate(model.maps.matrices):
-            expected["maps"] += (z[0] @ matrix - z[i + 1]).square().sum()
+        for sign in signs:
+            z = []
+            for variant in range(4):
+                image = images[variant, place]
+                mu, logvar = model.encode(one(image))
+                z.append(sample(mu, logvar, sign * noise[variant, row]))
+                error = cross_entropy(model.decode(z[-1]), image)
+                expected["reconstruction"] += error / len(signs)
+                expected["kl"] += kl(mu, logvar) / len(signs)
+            for i, matrix in enumerate(model.maps.matrices):
+                expected["maps"] += (z[0] @ matrix - z[i + 1]).square().sum() / len(signs)
         expected["maps"] += order_penalty(model.maps.matrices, orders)
     found = task.losses(INDEX, generator(SEED))
     check(found, expected)
@@ -142,33 +167,38 @@ def test_stage_3_trains_the_decoder_alone():
     assert not latents.requires_grad
 
 
-def test_conditional_cvae():
+@DRAWS
+def test_conditional_cvae(antithetic, signs):
     images, model = uint8_images(4, 3), spread(CVAE())
-    task = tasks.ConditionalCVAE(model, images)
+    task = tasks.ConditionalCVAE(model, images, antithetic)
     assert (task.size, task.width) == (12, 1)
     noise = torch.randn(3, 16, generator=generator(SEED))
     expected = {"reconstruction": 0, "kl": 0}
     for row, place in enumerate(INDEX.tolist()):
         image, condition = images[place // 3, place % 3], torch.eye(4)[place // 3][None]
         mu, logvar = model.encode(one(image), condition)
-        logits = model.decode(sample(mu, logvar, noise[row]), condition)
-        expected["reconstruction"] += cross_entropy(logits, image)
+        for sign in signs:
+            logits = model.decode(sample(mu, logvar, sign * noise[row]), condition)
+            expected["reconstruction"] += cross_entropy(logits, image) / len(signs)
         expected["kl"] += kl(mu, logvar)
     check(task.losses(INDEX, generator(SEED)), expected)
 
 
-def test_lavae_like_cvae():
+@DRAWS
+def test_lavae_like_cvae(antithetic, signs):
     """It encodes originals only, and decodes into the three variants that it was given."""
     images, model = uint8_images(3, 10), spread(CVAE(n_conditions=3))
-    task = tasks.LavaeLikeCVAE(model, images)
+    task = tasks.LavaeLikeCVAE(model, images, antithetic)
     assert (task.size, task.width) == (10, 3)
     noise = torch.randn(9, 16, generator=generator(SEED)).unflatten(0, (3, 3))
     expected = {"reconstruction": 0, "kl": 0}
     for row, place in enumerate(INDEX.tolist()):
         mu, logvar = model.encode(one(images[0, place]), torch.eye(3)[:1])
         for variant in range(3):
-            z = sample(mu, logvar, noise[variant, row])
-            logits = model.decode(z, torch.eye(3)[variant][None])
-            expected["reconstruction"] += cross_entropy(logits, images[variant, place])
+            for sign in signs:
+                z = sample(mu, logvar, sign * noise[variant, row])
+                logits = model.decode(z, torch.eye(3)[variant][None])
+                error = cross_entropy(logits, images[variant, place])
+                expected["reconstruction"] += error / len(signs)
             expected["kl"] += kl(mu, logvar)
     check(task.losses(INDEX, generator(SEED)), expected)
