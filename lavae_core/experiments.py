@@ -315,7 +315,7 @@ class Conditional(Experiment):
 class Joint(Experiment):
     """Stages 1 and 2 trained at once (the negative result of Section IV-B).
 
-    antithetic: see Stage1.
+    antithetic: see Stage1. start: as that of the two stages that it is compared with.
     """
 
     KIND = "joint"
@@ -324,13 +324,17 @@ class Joint(Experiment):
     pair: str
     schedule: Schedule
     antithetic: bool = False
+    start: Stage1 | None = None
 
     @property
     def label(self) -> str:
         return f"stages 1 and 2 at once, {self.pair}"
 
     def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
-        model = self.setting.fresh(LAVAE)
+        if self.start is None:
+            model = self.setting.fresh(LAVAE)
+        else:
+            model = load_or_train(self.start).requires_grad_(True)
         model.maps = self.setting.fresh(_random_maps)
         images, orders = self.setting.variants(self.pair), Pair.parse(self.pair).orders
         task = tasks.Joint(model, images, orders, self.antithetic)

@@ -34,8 +34,8 @@ class Schedule:
 class Profile:
     """n_train, n_test: images of the split (None: all). One schedule for each kind of training.
 
-    start: the decoder's training on principal components that stage 1 of the pair of Table I begins
-    with (None: random weights); flips: that stage 1; base: stage 1 of every other pair; cvae, vae,
+    start: the decoder's training on principal components that stage 1 of a pair begins with (None:
+    random weights); flips: stage 1 of the pair of Table I; base: of every other pair; cvae, vae,
     joint: the models it is compared with; head: stage 3; maps: stage 2 by gradient descent and
     non-linear.
     antithetic: wherever a posterior is sampled in training, decode two samples that mirror each
@@ -61,8 +61,8 @@ class Profile:
 
 
 _SMOKE = Schedule(epochs=0.5, lr=4e-3, warmup=10)
-_BASE = Schedule(epochs=1.25)
 _FLIPS = Schedule(epochs=3, batch=128, lr=6e-3, warmup=500, decay="linear")
+_BASE = replace(_FLIPS, epochs=1)
 _START = Schedule(epochs=0.25, batch=128, lr=3e-3, warmup=100, decay="constant")
 _PAPER = Schedule(epochs=100, lr=1e-3, warmup=0, decay="constant")
 

@@ -60,10 +60,13 @@ class Study:
 
     def stage1(self, pair: str | None) -> Stage1:
         """The stage-1 experiment of a pair (None: a plain VAE); not yet trained."""
-        name, profile = None if pair is None else str(Pair.parse(pair)), self.profile
-        schedule = {None: profile.vae, FLIPS: profile.flips}.get(name, profile.base)
-        stage1 = Stage1(self.setting, name, schedule, antithetic=profile.antithetic)
-        return from_principal(stage1, profile.start) if name == FLIPS else stage1
+        profile = self.profile
+        if pair is None:
+            return Stage1(self.setting, None, profile.vae, antithetic=profile.antithetic)
+        name = str(Pair.parse(pair))
+        schedule = profile.flips if name == FLIPS else profile.base
+        plain = Stage1(self.setting, name, schedule, antithetic=profile.antithetic)
+        return from_principal(plain, profile.start)
 
     def lavae(self, pair: str, solver: str = "exact", lambda_inv: float = 1.0) -> LAVAE:
         """LAVAE of a pair with its latent maps (stages 1 and 2)."""
@@ -87,8 +90,8 @@ class Study:
 
     def joint(self, pair: str) -> LAVAE:
         """LAVAE of a pair with stages 1 and 2 trained at once."""
-        name, profile = str(Pair.parse(pair)), self.profile
-        return load_or_train(Joint(self.setting, name, profile.joint, profile.antithetic))
+        name, profile, start = str(Pair.parse(pair)), self.profile, self.stage1(pair).start
+        return load_or_train(Joint(self.setting, name, profile.joint, profile.antithetic, start))
 
     def nonlinear(self, pair: str) -> NonLinearMaps:
         """Non-linear latent maps on the stage 1 of a pair."""

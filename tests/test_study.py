@@ -100,6 +100,7 @@ def test_which_experiments_a_study_asks_for(monkeypatch):
     plain = Stage1(setting, "flip_lr,flip_ud", profile.flips, antithetic=True)
     flips = from_principal(plain, profile.start)
     shear = Stage1(setting, "shear_x,canny", profile.base, antithetic=True)
+    shear = from_principal(shear, profile.start)
     assert asked == [
         Stage1(setting, None, profile.vae, antithetic=True),
         Maps(flips, "exact", 1.0, None),
