@@ -205,6 +205,7 @@ class Maps(Experiment):
             model.maps.matrices.data = maps.to(model.maps.matrices)
         else:
             mu, logvar = load_or_train(Latents(self.stage1, 3))
+            model.maps = self.setting.fresh(_random_maps)
             task = tasks.Stage2(model.maps, mu, logvar, pair.orders, self.lambda_inv)
             told = self.train(task, self.schedule, checkpoint)
         model.save_pretrained(folder)
@@ -359,7 +360,7 @@ def load_or_train(experiment: Experiment) -> Any:
 
 def _random_maps(latent_dim: int) -> LatentMaps:
     """Two maps with nn.Linear's random start. The identity, where maps start elsewhere, already
-    satisfies the order term, and a joint run would hardly leave it."""
+    satisfies the order term, and descent would hardly leave it."""
     maps = LatentMaps(latent_dim=latent_dim)
     for matrix in maps.matrices.data:
         nn.init.kaiming_uniform_(matrix, a=math.sqrt(5))
