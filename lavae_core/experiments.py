@@ -26,9 +26,8 @@ from lavae_core.tasks import to_float
 SOLVERS = ("exact", "sgd")
 CVAE_TRAININGS = ("conditional", "lavae")
 TENSORS = "tensors.safetensors"
-# Originals that stage 2's moments are taken of, with their variants: 16x16 numbers a map are known
-# from them to within 0.15% of the objective's minimum on all 60,000 (flips: 0.01%), which is closer
-# than descent on all of them comes (benchmarks/README.md).
+# Originals that stage 2's moments are taken of, with their variants: the objective on all 60,000 is
+# then within 0.15% of its minimum (flips: 0.01%).
 N_FITTED = 15_000
 
 
