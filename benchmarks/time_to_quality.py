@@ -51,7 +51,8 @@ def measure() -> pd.DataFrame:
     epoch = seconds["stage 1, a step of 64 images"] * EPOCH_1 / 60
     stage2 = seconds["stage 2, whole"] / 60
     images = study.variants(FLIPS)
-    plain = [Stage1(study.setting, FLIPS, schedule, antithetic=True) for schedule in OURS]
+    antithetic = study.profile.antithetic
+    plain = [Stage1(study.setting, FLIPS, schedule, antithetic=antithetic) for schedule in OURS]
     rows = [{"who": "this project"} | point(from_principal(each, START), images) for each in plain]
     for schedule in BASELINE:
         found = {"who": "baseline"} | point(Stage1(study.setting, FLIPS, schedule), images)
