@@ -50,5 +50,5 @@ def sweep_until_killed(marker: str) -> None:
     from lavae_core.companion import sweep
     from lavae_core.companion.display import Watch
 
-    watch = Watch("test", Path(marker).with_suffix(".json"))
+    watch = Watch(Path(marker).with_suffix(".json"))
     list(sweep.run([marker], stay, sweep.on_this_machine(), watch))

@@ -226,7 +226,7 @@ def test_ctrl_c_ends_the_kernel(sources, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Watch, "tick", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        execute(source, tmp_path / "out.ipynb", Watch("01", tmp_path / "progress.json"))
+        execute(source, tmp_path / "out.ipynb", Watch(tmp_path / "progress.json"))
     assert not set(children(recursive=True)) - before
 
 

@@ -16,7 +16,7 @@ import torch
 from sweep_tasks import die_once, square, square_if_even, square_or_die, work_or_die
 
 from lavae_core import measurements
-from lavae_core.companion import cli, display, sweep
+from lavae_core.companion import cli, sweep
 from lavae_core.companion.display import Watch
 from lavae_core.companion.settings import Settings
 from lavae_core.errors import InvalidInputError, LavaeError
@@ -25,7 +25,7 @@ from lavae_core.paths import CHECKOUT
 
 @pytest.fixture
 def watch(tmp_path):
-    return Watch("test", tmp_path / "progress.json")
+    return Watch(tmp_path / "progress.json")
 
 
 def results(tasks, work, pool, watch) -> dict:
@@ -80,19 +80,6 @@ def _runs(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def test_the_time_left_of_two_trainings_at_once(tmp_path, monkeypatch):
-    lines, now = [], [0.0]
-    monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(display, "say", lines.append)
-    watch = Watch("test", tmp_path / "progress.json")
-    for seconds, writer, done in ((0, 1, 0), (1, 2, 500), (60, 1, 100), (120, 2, 600)):
-        now[0] = float(seconds)
-        state = {"writer": writer, "label": "same", "done": done, "total": 1000, "losses": {}}
-        watch._file.write_text(json.dumps(state))
-        watch.tick()
-    assert [line.split(", ")[2] for line in lines] == ["09:00 left", "07:56 left"]
 
 
 # -- the whole sweep, with measurements of no cost -------------------------------------------------

@@ -20,9 +20,9 @@ def say(text: str) -> None:
 class Watch:
     """Shows what a notebook reports in `progress_file`; measures its kernel's memory."""
 
-    def __init__(self, name: str, progress_file: Path):
+    def __init__(self, progress_file: Path):
         self.peak_mb = 0
-        self._name, self._file = name, progress_file
+        self._file = progress_file
         self._file.unlink(missing_ok=True)  # of the notebook before
         self._bar: tqdm | None = None
         self._shown: tuple[int, str] | None = None  # writer and label
@@ -62,7 +62,7 @@ class Watch:
             self._bar = tqdm(
                 total=state["total"],
                 initial=state["done"],
-                desc=f"{self._name[:2]} {self._label}",
+                desc=state["label"],
                 leave=False,
                 dynamic_ncols=True,
             )

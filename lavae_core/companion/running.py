@@ -59,7 +59,7 @@ def _run(notebook: Notebook, settings: Settings) -> dict:
     failed = partial.with_name(f"{notebook.name}.failed.ipynb")  # keeps the traceback
     for left_over in (partial, failed, settings.used_file):
         left_over.unlink(missing_ok=True)
-    watch = Watch(notebook.name, settings.progress_file)
+    watch = Watch(settings.progress_file)
     started = time.time()
     try:
         with environment(settings.variables()):

@@ -54,7 +54,7 @@ def sweep(seeds: list[int], settings: Settings, scheduler: str | None) -> None:
     failed = []
     with environment(settings.variables()):
         pool = on_cluster(scheduler) if scheduler else on_this_machine()
-        watch = Watch("sweep", settings.progress_file)
+        watch = Watch(settings.progress_file)
         with contextlib.closing(pool):
             for number, (task, result, minutes) in enumerate(run(missing, measure, pool, watch), 1):
                 position = f"[{number}/{len(missing)}] {task.label}"
