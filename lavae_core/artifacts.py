@@ -81,15 +81,32 @@ def exists(kind: str, spec: dict[str, Any]) -> bool:
     return (paths.artifacts_dir() / f"{kind}-{key_of(spec)}").is_dir()
 
 
-def specs(kind: str) -> list[dict[str, Any]]:
-    """The specifications of all artifacts of a kind in the store."""
-    found = sorted(paths.artifacts_dir().glob(f"{kind}-*/{MANIFEST}"))
-    return [json.loads(file.read_text())["spec"] for file in found]
+def manifests() -> dict[str, dict[str, Any]]:
+    """The manifests of the store by the names of their artifacts, without those that cannot be read."""
+    names = sorted(file.parent.name for file in paths.artifacts_dir().glob(f"*-*/{MANIFEST}"))
+    found = {name: _manifest(name) for name in names if ".partial-" not in name}
+    return {name: content for name, content in found.items() if content is not None}
 
 
 def minutes(name: str) -> float:
-    """What an artifact of the store, by the name of its folder, took to make, without inner ones."""
-    return json.loads((paths.artifacts_dir() / name / MANIFEST).read_text())["told"]["minutes"]
+    """What an artifact of the store, by the name of its folder, took to make, without inner ones.
+
+    Raises StoreError where it is gone or its manifest cannot be read.
+    """
+    found = _manifest(name)
+    if found is None:
+        raise StoreError(
+            f"artifact {name} is gone or damaged; run its notebooks again with --force"
+        )
+    return found["told"]["minutes"]
+
+
+def _manifest(name: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads((paths.artifacts_dir() / name / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and {"spec", "told"} <= found.keys() else None
 
 
 def _note_use(name: str) -> None:
@@ -141,8 +158,8 @@ def _load_whole(
     try:
         _verify(target, spec)
         return load(target)
-    except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError,
-            SafetensorError, StoreError) as error:  # fmt: skip
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, SafetensorError,
+            StoreError) as error:  # fmt: skip
         if set_aside:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             _set_aside(target, reason)

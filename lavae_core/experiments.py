@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lavae_core import artifacts, augmentations, data, seeding, tasks, training
 from lavae_core.augmentations import Pair
-from lavae_core.errors import require_known, require_number, require_whole
+from lavae_core.errors import StoreError, require_known, require_number, require_whole
 from lavae_core.latent_maps import VARIANT_WORDS, LatentMaps, Moments, NonLinearMaps, fit_exact
 from lavae_core.models import CVAE, LATENT_DIM, LAVAE, Decoder
 from lavae_core.profiles import Schedule
@@ -239,7 +239,10 @@ class NonLinear(Experiment):
 
     def load(self, folder: Path) -> NonLinearMaps:
         maps = NonLinearMaps(latent_dim=self.setting.latent_dim)
-        maps.load_state_dict(load_file(folder / TENSORS))
+        try:
+            maps.load_state_dict(load_file(folder / TENSORS))
+        except RuntimeError as error:
+            raise StoreError(f"these are no non-linear maps of this shape: {error}") from error
         return _ready(maps, self.setting)
 
 

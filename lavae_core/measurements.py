@@ -146,7 +146,8 @@ def of(study: Study, group: str) -> Measurement:
 def measured_seeds(study: Study, group: str) -> list[int]:
     """The seeds whose measurements of a group, with a study's profile, are in the store."""
     wanted = of(study, group)
-    found = (spec["setting"]["seed"] for spec in artifacts.specs(Measurement.KIND))
+    kept = (content["spec"] for content in artifacts.manifests().values())
+    found = (spec["setting"]["seed"] for spec in kept if "group" in spec)
     return sorted(
         seed
         for seed in set(found)

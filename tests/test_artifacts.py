@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -177,10 +178,35 @@ def test_damage_is_set_aside_and_made_again(damage, message, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_memory_that_runs_out_while_loading_is_no_damage():
+    make = Maker()
+    get_or_make("kind", SPEC, make, load)
+
+    def out_of_memory(folder: Path):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        get_or_make("kind", SPEC, make, out_of_memory)
+    assert get_or_make("kind", SPEC, make, load) == bytes(range(256))
+    assert make.made == 1
+
+
+def test_what_cannot_be_read_is_in_no_list_and_has_no_minutes():
+    get_or_make("kind", SPEC, Maker(), load)
+    get_or_make("other", SPEC, Maker(), load)
+    folder_of().with_name("kind-0000.partial-abc").mkdir()
+    shutil.copy(folder_of() / artifacts.MANIFEST, folder_of().with_name("kind-0000.partial-abc"))
+    assert artifacts.manifests().keys() == {folder_of().name, folder_of(kind="other").name}
+    (folder_of() / artifacts.MANIFEST).write_text('{"spec": ')
+    assert artifacts.manifests().keys() == {folder_of(kind="other").name}
+    with pytest.raises(StoreError, match="gone or damaged"):
+        artifacts.minutes(folder_of().name)
+
+
 def test_weights_that_cannot_be_loaded_are_made_again():
     make = Maker()
     get_or_make("kind", SPEC, make, load)
-    failures = [RuntimeError("size mismatch\nand more")] * 2  # before the lock, and under it
+    failures = [StoreError("size mismatch\nand more")] * 2  # before the lock, and under it
 
     def fail_at_first(folder: Path) -> bytes:
         if failures:
@@ -275,6 +301,22 @@ def test_a_full_disk_as_safetensors_tells_it(tmp_path):
         save_file({"z": torch.zeros(3)}, tmp_path / "missing" / "model.safetensors")
 
     assert "No such file" in refused(make)
+
+
+def test_a_full_disk_at_the_end_keeps_the_last_state(monkeypatch):
+    def make(folder: Path, checkpoint: Path) -> dict:
+        checkpoint.parent.mkdir(exist_ok=True)
+        found = checkpoint.read_text() if checkpoint.exists() else "nothing"
+        checkpoint.write_text("step 500")
+        return Maker()(folder, checkpoint) | {"state": found}
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", no_space)
+        with pytest.raises(StoreError):
+            get_or_make("kind", SPEC, make, load)
+    get_or_make("kind", SPEC, make, load)
+    told = json.loads((folder_of() / artifacts.MANIFEST).read_text())["told"]
+    assert told["state"] == "step 500"
 
 
 def test_a_damaged_artifact_that_cannot_be_set_aside(monkeypatch):

@@ -50,6 +50,7 @@ def test_every_choice_is_in_the_key(setting, monkeypatch):
         replace(stage1, schedule=replace(FEW, decay="constant")),
         replace(stage1, lambda_recon=2.0),
         replace(stage1, lambda_kl=5.0),
+        replace(stage1, antithetic=True),
     ]
     heads = [Head(Maps(changed), "shear_x,canny", FEW) for changed in stages]
     heads += [
@@ -112,10 +113,6 @@ def test_the_stages_stand_on_each_other_and_are_found_again(setting, monkeypatch
         assert same_weights(made[name].encoder, made["stage1"].encoder)
         assert same_weights(made[name].decoders["native"], made["stage1"].decoders["native"])
     assert same_weights(made["head"].maps, made["maps"].maps)
-    start = experiments._random_maps(16).matrices
-    assert (
-        not torch.equal(start[0], start[1]) and (start - torch.eye(16)).norm(dim=(1, 2)).min() > 3
-    )
     assert list(made["head"].decoders) == ["native", "flip_ud,rotate_cw"]
     assert torch.equal(made["stage1"].maps.matrices, torch.eye(16).repeat(2, 1, 1))
 
@@ -133,7 +130,9 @@ def test_the_stages_stand_on_each_other_and_are_found_again(setting, monkeypatch
         assert all(map(torch.equal, tensors(again), tensors(made[name])))
 
 
-@pytest.mark.parametrize("name", ["stage1", "conditional", "lavae"])
+@pytest.mark.parametrize(
+    "name", ["stage1", "sgd", "nonlinear", "head", "conditional", "lavae", "joint"]
+)
 def test_made_anew_it_has_the_same_bits(name, setting, monkeypatch, tmp_path):
     experiment = chain(setting)[name]
     found = load_or_train(experiment)
@@ -142,34 +141,66 @@ def test_made_anew_it_has_the_same_bits(name, setting, monkeypatch, tmp_path):
     assert same_weights(load_or_train(experiment), found)
 
 
+@pytest.fixture
+def trained(monkeypatch):
+    """The tasks that experiments hand to the loop, which does not run."""
+    tasks = []
+    monkeypatch.setattr(training, "train", lambda task, *a, **k: tasks.append(task) or {})
+    return tasks
+
+
+@pytest.mark.parametrize("name", ["sgd", "joint"])
+def test_descent_starts_at_random_maps_of_the_seed(name, setting, trained):
+    load_or_train(chain(setting)[name])
+    module = trained[-1].module
+    matrices = getattr(module, "maps", module).matrices.data
+    assert torch.equal(matrices, setting.fresh(experiments._random_maps).matrices)
+    assert not torch.equal(*matrices)
+    assert (matrices - torch.eye(16)).norm(dim=(1, 2)).min() > 3  # the identity keeps descent
+
+
+def test_what_an_experiment_was_told_reaches_its_task(setting, trained):
+    stage1 = Stage1(setting, PAIR, FEW, lambda_recon=2.0, lambda_kl=0.5, antithetic=True)
+    told = [
+        stage1,
+        Maps(stage1, "sgd", lambda_inv=0.25, schedule=FEW),
+        Joint(setting, PAIR, FEW, antithetic=True),
+        Conditional(setting, PAIR, "conditional", FEW, antithetic=True),
+        Conditional(setting, PAIR, "lavae", FEW, antithetic=True),
+    ]
+    for experiment in told:
+        load_or_train(experiment)
+    first, maps, *others = trained
+    assert first._weights == (2.0, 0.5)
+    assert maps._lambda_inv == 0.25
+    assert all(task._antithetic for task in (first, *others))
+
+
 def test_exact_maps_are_fitted_to_the_first_originals_and_their_variants(setting, monkeypatch):
     stage1 = Stage1(setting, PAIR, FEW)
     mu, logvar = load_or_train(Latents(stage1, 3))
     monkeypatch.setattr(experiments, "N_FITTED", 12)  # of 16
-    fitted = fit_exact(Moments(mu[:, :12], logvar[:, :12].double().exp()), (2, 4))
-    torch.testing.assert_close(load_or_train(Maps(stage1)).maps.matrices.data, fitted)
+    fitted = fit_exact(Moments(mu[:, :12], logvar[:, :12].double().exp()), (2, 4), 0.25)
+    found = load_or_train(Maps(stage1, lambda_inv=0.25)).maps.matrices.data
+    torch.testing.assert_close(found, fitted)
 
 
-def test_stage_3_decodes_the_originals_latents_into_the_new_pair(setting, monkeypatch):
+def test_stage_3_decodes_the_originals_latents_into_the_new_pair(setting, trained):
     experiment = chain(setting)["head"]
     base, (mu, _) = (
         load_or_train(experiment.maps),
         load_or_train(Latents(experiment.maps.stage1, 1)),
     )
-    tasks = []
-    monkeypatch.setattr(training, "train", lambda task, *a, **k: tasks.append(task) or {})
     load_or_train(experiment)
     first, second = base.maps.matrices.data
     wanted = torch.cat([mu[0], mu[0] @ first, mu[0] @ second, mu[0] @ first @ second])
-    torch.testing.assert_close(tasks[0]._latents, wanted)
+    torch.testing.assert_close(trained[-1]._latents, wanted)
     pair = Pair.parse(experiment.evaluated)
     images = variants(uint8_images(16), pair, split="train", seed=0)
-    assert torch.equal(tasks[0]._images, images.flatten(0, 1))
+    assert torch.equal(trained[-1]._images, images.flatten(0, 1))
 
 
-def test_the_lavae_like_cvae_never_sees_the_composed_variant(setting, monkeypatch):
-    tasks = []
-    monkeypatch.setattr(training, "train", lambda task, *a, **k: tasks.append(task) or {})
+def test_the_lavae_like_cvae_never_sees_the_composed_variant(setting, trained):
     load_or_train(chain(setting)["lavae"])
     images = variants(uint8_images(16), Pair.parse(PAIR), split="train", seed=0)
-    assert torch.equal(tasks[0]._images, images[:3])
+    assert torch.equal(trained[0]._images, images[:3])

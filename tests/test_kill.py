@@ -64,22 +64,6 @@ def test_the_lock_of_a_dead_process_does_not_block(home):
     assert not list((paths.artifacts_dir() / "checkpoints").iterdir())
 
 
-def test_a_full_disk_at_the_end_keeps_the_last_state(home, monkeypatch):
-    def make(folder: Path, checkpoint: Path) -> dict:
-        checkpoint.parent.mkdir(exist_ok=True)
-        if checkpoint.exists():
-            return {"state": checkpoint.read_text()}
-        checkpoint.write_text("step 500")
-        raise OSError(28, "No space left on device")
-
-    for expected in ("failed", "kept"):
-        try:
-            found = artifacts.get_or_make("kind", {}, make, lambda folder: "kept")
-        except artifacts.StoreError:
-            found = "failed"
-        assert found == expected
-
-
 def test_a_state_beside_its_finished_artifact_goes(home):
     """Of a process that was killed between the two; else it would take up room for ever."""
     artifacts.get_or_make("kind", {}, lambda folder, state: {}, lambda folder: folder)

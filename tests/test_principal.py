@@ -6,9 +6,9 @@ import pytest
 import torch
 from made_up import normal, same_weights, uint8_images
 
-from lavae_core import artifacts, training
+from lavae_core import artifacts, principal, training
 from lavae_core.augmentations import Pair, variants
-from lavae_core.experiments import Maps, Stage1, load_or_train
+from lavae_core.experiments import Joint, Maps, Stage1, load_or_train
 from lavae_core.models import Encoder
 from lavae_core.principal import from_principal, principal_components, start_at_components
 from lavae_core.profiles import Schedule
@@ -68,7 +68,7 @@ def test_the_start_is_in_the_key(setting):
         started(replace(setting, seed=1)),
     ]
     assert len({artifacts.key_of(Maps(stage).spec()) for stage in stages}) == len(stages)
-    assert Maps(started(setting)).spec()["versions"] == {"maps": 2, "stage1": 1, "start": 1}
+    assert Maps(started(setting)).spec()["versions"].keys() == {"maps", "stage1", "start"}
 
 
 def test_the_start_trains_the_decoder_and_the_variance_alone(setting):
@@ -88,6 +88,27 @@ def test_stage_1_goes_on_with_every_weight_of_its_start(setting):
                                      strict=True):  # fmt: skip
         assert not torch.equal(before, after), name
     assert not same_weights(start.decoders, found.decoders)
+
+
+def test_the_start_takes_its_components_from_the_first_originals_in_all_variants(
+    setting, monkeypatch
+):
+    monkeypatch.setattr(principal, "N_ORIGINALS", 12)  # of 16
+    seen = []
+    monkeypatch.setattr(principal, "start_at_components", lambda encoder, x: seen.append(x))
+    started(setting).start.initial()
+    images = variants(uint8_images(16), Pair.parse(PAIR), split="train", seed=0)
+    assert torch.equal(seen[0], images[:, :12].flatten(0, 1))
+
+
+def test_joint_training_goes_on_from_the_start(setting, monkeypatch):
+    start, tasks = load_or_train(started(setting).start), []
+    monkeypatch.setattr(training, "train", lambda task, *a, **k: tasks.append(task) or {})
+    load_or_train(Joint(setting, PAIR, EPOCHS, start=started(setting).start))
+    (task,) = tasks
+    assert same_weights(task.module.encoder, start.encoder)
+    assert same_weights(task.module.decoders, start.decoders)
+    assert all(parameter.requires_grad for parameter in task.module.parameters())
 
 
 @pytest.mark.parametrize("kill", [1, 3])

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -41,22 +42,30 @@ def test_every_link_of_the_readme_leads_to_a_file():
 
 
 def test_minutes_charge_each_model_once_and_none_of_another_seed(home, monkeypatch, tmp_path):
-    for name, seed, minutes in (
-        ("stage1-a", 0, 2.0),
-        ("maps-b", 0, 0.5),
-        ("measurement-c", 1, 9.0),
+    stage1 = {"setting": {"seed": 0}, "pair": "flips"}
+    old, new = {"versions": {"stage1": 1}}, {"versions": {"stage1": 2}}
+    for name, spec, minutes in (
+        ("stage1-a", stage1 | new, 2.0),
+        ("stage1-old", stage1 | old, 30.0),
+        ("maps-b", {"stage1": stage1, "versions": {"stage1": 2, "maps": 1}}, 0.5),
+        ("measurement-c", {"setting": {"seed": 1}}, 9.0),
     ):
         folder = artifacts_dir() / name
         folder.mkdir(parents=True)
-        content = {"spec": {"setting": {"seed": seed}, "kind": name}, "told": {"minutes": minutes}}
+        content = {"spec": spec, "told": {"minutes": minutes}}
         (folder / artifacts.MANIFEST).write_text(json.dumps(content))
     records = {
-        "01_one": {"used": ["stage1-a"], "minutes": 2.2, "training": 2.0, "peak_mb": 7},
-        "02_two": {"used": ["stage1-a", "maps-b", "measurement-c"], "minutes": 0.6,
-                   "training": 0.5, "peak_mb": 8},
+        "01_one": {"used": ["maps-b"], "minutes": 2.7, "training": 2.5, "peak_mb": 7},
+        "02_two": {"used": ["stage1-a", "measurement-c"], "minutes": 0.1, "training": 0.0,
+                   "peak_mb": 8},
     }  # fmt: skip
     monkeypatch.setattr(readme, "read_record", lambda notebook, _: records[notebook.name])
     settings = SimpleNamespace(seed=None, figures=tmp_path)
     readme.write_minutes([SimpleNamespace(name=name) for name in records], settings)
     lines = (tmp_path / readme.MINUTES).read_text().splitlines()
-    assert lines[1:] == ["01_one,2.0,0.2,7", "02_two,0.5,0.1,8"]
+    assert lines[1:] == ["01_one,2.5,0.2,7", "02_two,0.0,0.1,8"]
+
+    shutil.rmtree(artifacts_dir() / "maps-b")  # nothing can be told, and nothing is written
+    (tmp_path / readme.MINUTES).unlink()
+    readme.write_minutes([SimpleNamespace(name=name) for name in records], settings)
+    assert not (tmp_path / readme.MINUTES).exists()

@@ -7,7 +7,6 @@ the first to need, whenever these were trained.
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 
 from lavae_core import artifacts
@@ -18,7 +17,7 @@ from lavae_core.companion.markdown import table, write_marked
 from lavae_core.companion.notebooks import Notebook, discover
 from lavae_core.companion.records import read_record
 from lavae_core.companion.settings import Settings
-from lavae_core.paths import CHECKOUT, artifacts_dir, figures_dir
+from lavae_core.paths import CHECKOUT, figures_dir
 
 README = CHECKOUT / "README.md"
 MINUTES, CLAIMS = "minutes.csv", "claims.csv"
@@ -29,44 +28,48 @@ OUTERMOST = ("versions", "threads", "data_sha256", "augmentations")
 
 
 def write_minutes(notebooks: list[Notebook], settings: Settings) -> None:
-    """Write figures/minutes.csv from the records, if every notebook is done."""
+    """Write figures/minutes.csv from the records, if every notebook is done and what it used is kept."""
     records = [read_record(notebook, settings) for notebook in notebooks]
-    if None in records:
-        return
+    kept = artifacts.manifests()
+    if None in records or not all(kept.keys() >= set(record["used"]) for record in records):
+        return  # not all is done, or some of it was deleted since
     charged: set[str] = set()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for notebook, record in zip(notebooks, records, strict=True):
-        own = [used for used in record["used"] if _seed(used) == (settings.seed or 0)]
-        needed = {name for used in own for name in _with_stages(used)}
+        specs = {name: content["spec"] for name, content in kept.items()}
+        own = [used for used in record["used"] if _seed(specs[used]) == (settings.seed or 0)]
+        needed = {name for used in own for name in _with_stages(used, specs)}
         new = needed - charged
         charged.update(new)
-        training = sum(artifacts.minutes(name) for name in new)
+        training = sum(kept[name]["told"]["minutes"] for name in new)
         running = record["minutes"] - record["training"]
         writer.writerow([notebook.name, f"{training:.1f}", f"{running:.1f}", record["peak_mb"]])
     write_whole(settings.figures / MINUTES, text.getvalue())
 
 
-def _with_stages(name: str) -> set[str]:
+def _with_stages(name: str, specs: dict[str, dict]) -> set[str]:
     """An artifact and the stages that it stands on: a transfer head needs stages 1 and 2."""
-    wanted = list(_inner(_spec(name)))
-    stages = {folder.parent.name for folder in artifacts_dir().glob(f"*-*/{artifacts.MANIFEST}")}
-    return {name} | {stage for stage in stages if _own(_spec(stage)) in wanted}
+    whole, wanted = specs[name], list(_inner(specs[name]))
+    return {name} | {
+        stage for stage, spec in specs.items() if _own(spec) in wanted and _as_part_of(whole, spec)
+    }
 
 
-def _seed(name: str) -> int:
+def _seed(spec: dict) -> int:
     """The seed of an artifact: what a sweep measured for others is no part of a run from nothing."""
-    return next(inner["seed"] for inner in _inner(_spec(name)) if "seed" in inner)
-
-
-def _spec(name: str) -> dict:
-    return json.loads((artifacts_dir() / name / artifacts.MANIFEST).read_text())["spec"]
+    return next(inner["seed"] for inner in _inner(spec) if "seed" in inner)
 
 
 def _own(spec: dict) -> dict:
     """A specification as it stands inside that of a later stage."""
     return {key: value for key, value in spec.items() if key not in OUTERMOST}
+
+
+def _as_part_of(whole: dict, spec: dict) -> bool:
+    """Whether a stage is of the versions that `whole` stands on, not left of an earlier one."""
+    return spec.get("versions", {}).items() <= whole.get("versions", {}).items()
 
 
 def _inner(spec: dict) -> Iterator[dict]:
