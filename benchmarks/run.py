@@ -8,7 +8,6 @@ deterministic algorithms) was done. Writes medians of ROUNDS rounds to results.c
 other machines stay.
 """
 
-import os
 import platform
 import resource
 import subprocess
@@ -26,6 +25,7 @@ from statistics import median
 import baseline
 import pandas as pd
 import torch
+from joblib import cpu_count
 
 from lavae_core import augmentations, data, evaluation, runtime, tasks, training
 from lavae_core.augmentations import Pair
@@ -176,11 +176,10 @@ def import_seconds() -> float:
 def machine(started: runtime.Runtime) -> str:
     """The processor and how it computes, in words, without the name of the machine."""
     flags = torch.cpu.get_capabilities()
-    names = [name for name in ("avx2", "avx512", "avx512_bf16", "amx_bf16") if flags.get(name)]
+    names = [name for name in ("avx2", "avx512_bf16", "amx_bf16") if flags.get(name)]
     return (
-        f"{platform.machine()}{family()}, {len(os.sched_getaffinity(0))} cores, "
-        f"{', '.join(names) or 'no'} vector instructions, PyTorch {torch.__version__}, "
-        f"{started.precision}"
+        f"{platform.machine()}{family()}, {cpu_count()} cores, {', '.join(names) or 'no'} vector "
+        f"instructions, PyTorch {torch.__version__}, {started.precision}"
     )
 
 

@@ -82,6 +82,11 @@ def told(training: str, experiment: Experiment) -> dict[str, str]:
     return {name: str(value) for name, value in what.items()}
 
 
+def processor(experiment: Experiment) -> str:
+    """What it was trained on, and in which precision."""
+    return f"{family().strip(' ()')}, {experiment.setting.runtime.precision}"
+
+
 def candidates() -> Iterator[tuple[str, Experiment]]:
     """The kind of training of each candidate, and the candidate."""
     setting = Setting(SEED, runtime.start(), N_TRAIN)
@@ -118,10 +123,11 @@ def search() -> None:
         row = next((row for row in known if what.items() <= row.items()), None)
         if row is None:
             numbers = {name: f"{value:.2f}" for name, value in judged(experiment).items()}
-            row = what | {"processor": family().strip(" ()")} | numbers
+            row = what | {"processor": processor(experiment)} | numbers
             print(row, flush=True)
         rows.append(row)
-        pd.DataFrame(rows).to_csv(OUTPUT, index=False)
+        later = [row for row in known if row not in rows]
+        pd.DataFrame(rows + later).to_csv(OUTPUT, index=False)
 
 
 if __name__ == "__main__":

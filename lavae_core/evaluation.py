@@ -14,12 +14,10 @@ from torch import Tensor
 
 from lavae_core.augmentations import VARIANTS
 from lavae_core.errors import InvalidInputError, require_whole
-from lavae_core.experiments import encode
+from lavae_core.experiments import CHUNK, encode
 from lavae_core.latent_maps import REVERSE, VARIANT_WORDS
-from lavae_core.models import CVAE, LAVAE, NATIVE
+from lavae_core.models import CVAE, FEATURES, LAVAE, NATIVE
 from lavae_core.tasks import to_float
-
-CHUNK = 500
 
 
 @torch.no_grad()
@@ -96,7 +94,7 @@ def one_hots(n_conditions: int) -> Tensor:
 @torch.no_grad()
 def cvae_outputs(model: CVAE, images: Tensor) -> Tensor:
     """Logits (4, N, 1, 28, 28): the originals (N, 28, 28) encoded, decoded into each variant."""
-    conditions = one_hots(model.encoder.to_mu.in_features - 6272).to(images.device)
+    conditions = one_hots(model.encoder.to_mu.in_features - FEATURES).to(images.device)
     x = to_float(images)
     mu, _ = model.encode(x, conditions[0].expand(len(x), -1))
     return torch.stack([model.decode(mu, c.expand(len(x), -1)) for c in conditions])
@@ -152,16 +150,14 @@ def side_by_side(scores: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     return pd.DataFrame({name: dict(row) for name, row in scores.items()}).T
 
 
-def reverse_score(
-    model: LAVAE, originals: Tensor, target: Tensor, head: str = NATIVE
-) -> tuple[float, float]:
+def reverse_score(model: LAVAE, originals: Tensor, target: Tensor) -> tuple[float, float]:
     """(BCE, squared error) of the reverse composition z L2 L1 of `originals` against `target`.
 
     originals, target: uint8 (N, 28, 28). The target is the composed image of the order that the
     decoder knows, A2(A1(x)), or that of the reverse order, A1(A2(x)).
     """
     mu, _ = encode(model, originals)
-    return score(lambda z: model.decode(z, head), model.maps(mu, REVERSE), target)
+    return score(model.decode, model.maps(mu, REVERSE), target)
 
 
 def word_between(source: str, target: str) -> str:

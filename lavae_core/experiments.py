@@ -29,6 +29,7 @@ TENSORS = "tensors.safetensors"
 # Originals that stage 2's moments are taken of, with their variants: the objective on all 60,000 is
 # then within 0.15% of its minimum (flips: 0.01%).
 N_FITTED = 15_000
+CHUNK = 500  # images that are encoded at a time
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Experiment:
         """Run the loop; what the manifest should tell."""
         return training.train(
             task, schedule, seed=self.setting.seed, runtime=self.setting.runtime,
-            checkpoint=checkpoint, label=self.label, keep_checkpoint=True,
+            checkpoint=checkpoint, label=self.label,
         )  # fmt: skip
 
     def _stages(self) -> list["Experiment"]:
@@ -370,9 +371,9 @@ def _random_maps(latent_dim: int) -> LatentMaps:
 
 
 @torch.no_grad()
-def encode(model: LAVAE, images: Tensor, chunk: int = 500) -> tuple[Tensor, Tensor]:
-    """uint8 images (N, 28, 28) to mu and log-variance (N, 16) in fp32, `chunk` images at a time."""
-    parts = [model.encode(to_float(part)) for part in images.split(chunk)]
+def encode(model: LAVAE, images: Tensor) -> tuple[Tensor, Tensor]:
+    """uint8 images (N, 28, 28) to mu and log-variance (N, 16) in fp32."""
+    parts = [model.encode(to_float(part)) for part in images.split(CHUNK)]
     return torch.cat([mu for mu, _ in parts]), torch.cat([logvar for _, logvar in parts])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from lavae_core.errors import InvalidInputError
+from lavae_core.errors import InvalidInputError, require_known
 
 DRAWS = 2000  # of the bootstrap
 SEPARABILITIES = ("probe", "neighbours")
@@ -61,10 +61,19 @@ def shares(table: pd.DataFrame) -> pd.Series:
 
 def correlation(table: pd.DataFrame, separability: str) -> tuple[float, float, float]:
     """Explanation (b): Spearman's rho between a separability of the trained space and the excess
-    of its transfers, with a 95% bootstrap interval over (trained, evaluated) cells."""
+    of its transfers, with a 95% bootstrap interval over (trained, evaluated) cells.
+
+    Raises InvalidInputError for a separability that is not in SEPARABILITIES, or where all cells
+    have the same one or the same excess.
+    """
+    require_known("separability", separability, SEPARABILITIES)
     chosen = off_diagonal(table)
     # Seeds of one cell are not independent: their means are what is drawn.
     points = chosen.groupby(["trained", "evaluated"])[[separability, "excess"]].mean().to_numpy()
+    if min(len(np.unique(column)) for column in points.T) < 2:
+        raise InvalidInputError(
+            "all transfers are alike, so nothing goes with anything; ask for more pairs"
+        )
     rng = np.random.default_rng(0)
     draws = []
     while len(draws) < DRAWS:

@@ -16,6 +16,7 @@ from lavae_core.errors import InvalidInputError, require_known
 VARIANT_WORDS = {"original": "", "first": "L1", "second": "L2", "composed": "L1 L2"}
 REVERSE = "L2 L1"
 MAX_POWER = 1000
+WIDTH = 8  # of the non-linear maps (Section IV-B)
 
 _LETTER = re.compile(r"(?P<name>[^\s^]+?)(?:\^(?P<power>-?\d+))?")
 
@@ -69,15 +70,15 @@ class LatentMaps(nn.Module):
 class NonLinearMaps(nn.Module):
     """The ablation of Section IV-B: each map an MLP 16 -> 8 -> 8 -> 16; composable but not invertible."""
 
-    def __init__(self, n_maps: int = 2, latent_dim: int = 16, width: int = 8):
+    def __init__(self, n_maps: int = 2, latent_dim: int = 16):
         super().__init__()
         self.networks = nn.ModuleList(
             nn.Sequential(
-                nn.Linear(latent_dim, width),
+                nn.Linear(latent_dim, WIDTH),
                 nn.ReLU(),
-                nn.Linear(width, width),
+                nn.Linear(WIDTH, WIDTH),
                 nn.ReLU(),
-                nn.Linear(width, latent_dim),
+                nn.Linear(WIDTH, latent_dim),
             )  # fmt: skip
             for _ in range(n_maps)
         )

@@ -108,8 +108,9 @@ class Measurement(Experiment):
 
     def spec(self) -> dict[str, Any]:
         """Also the versions of all experiments, for the same reason."""
-        versions = {kind.KIND: kind.VERSION for kind in Experiment.__subclasses__()}
-        return super().spec() | {"versions": versions}
+        return super().spec() | {
+            "versions": {kind.KIND: kind.VERSION for kind in _kinds(Experiment)}
+        }
 
     @property
     def label(self) -> str:
@@ -136,6 +137,12 @@ class Measurement(Experiment):
 
     def load(self, folder: Path) -> Vectors:
         return load_file(folder / TENSORS)
+
+
+def _kinds(base: type[Experiment]) -> list[type[Experiment]]:
+    """All experiments below `base`, those of several generations too; one without a KIND is none."""
+    found = [kind for each in base.__subclasses__() for kind in (each, *_kinds(each))]
+    return [kind for kind in found if "KIND" in vars(kind)]
 
 
 def of(study: Study, group: str) -> Measurement:
@@ -208,17 +215,13 @@ def _reverse(study: Study, pair: str) -> Vectors:
 
 
 def _recursion(model, originals: Tensor) -> Vectors:
-    """stable: 1 where the last change of two steps is below half of the first. settled: the first
-    step from which the change stays below half (STEPS where it does not)."""
-    stable, settled = [], []
+    """stable: 1 where the last change of two steps is below half of the first."""
+    stable = []
     for part in originals.split(evaluation.CHUNK):
         shown, _ = evaluation.recursion(model, part, "L1", STEPS)
         change = torch.from_numpy(evaluation.change_per_step(shown))  # (STEPS - 1, N)
-        moving = change >= 0.5 * change[0]
-        stable.append(~moving[-1])
-        steps = torch.arange(1, len(change) + 1)[:, None]
-        settled.append((moving * steps).amax(0) + 1)
-    return {"stable": torch.cat(stable), "settled": torch.cat(settled)}
+        stable.append(change[-1] < 0.5 * change[0])
+    return {"stable": torch.cat(stable)}
 
 
 def _identity(study: Study, images: Tensor) -> Vectors:

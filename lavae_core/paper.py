@@ -36,7 +36,7 @@ PAIRS = [*HEATMAP_PAIRS, "rotate_cw,rotate_ccw", "mini_image,shear_x", "mini_ima
 
 FLIPS = HEATMAP_PAIRS[0]
 
-VERDICTS = ("agrees", "agrees in part", "does not agree", "cannot be tested")
+VERDICTS = ("agrees", "agrees in part", "does not agree")
 
 
 def discrepancies() -> pd.DataFrame:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from lavae_core.errors import InvalidInputError
 
@@ -45,6 +46,7 @@ def start(device: str = "cpu", precision: str | None = None) -> Runtime:
     # Nothing here reads memory that was not written, so filling it first is only a cost.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.set_num_threads(THREADS)
+    threadpool_limits(THREADS)  # of scikit-learn's linear algebra
     _keep_freed_memory()
     return Runtime(device, precision or native_precision(device))
 

@@ -1,9 +1,12 @@
 """What a notebook holds in its hand: the models of one profile and seed, the test images, and the
 way its pictures, tables and verdicts reach the figures folder."""
 
+import json
 import os
 import re
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -36,6 +39,7 @@ from lavae_core.latent_maps import NonLinearMaps
 from lavae_core.models import CVAE, LAVAE
 from lavae_core.paper import FLIPS, PAIRS, VERDICTS
 from lavae_core.principal import from_principal
+from lavae_core.provenance import provenance
 
 VERDICT_COLUMNS = ["item", "claim", "published", "here", "verdict", "notebook"]
 
@@ -135,17 +139,16 @@ class Study:
         require_whole("the number of pairs", number, 2, len(PAIRS))
         return PAIRS[:number]
 
-    def examples(self, digits: list[int], skip: int = 0) -> list[int]:
-        """Indices of test images that show these digits; skip: how many of each to pass over."""
+    def examples(self, digits: list[int]) -> list[int]:
+        """Indices of the first test images that show these digits."""
         if not isinstance(digits, list | tuple):
             raise InvalidInputError(f"digits must be a list such as [2, 7], got {digits!r}")
-        require_whole("skip", skip, 0)
         labels = self.test_set().labels
         chosen: list[int] = []
         for digit in digits:
             require_known("digit", digit, range(10))
             places = (labels == digit).nonzero().flatten().tolist()
-            rank = skip + digits[: len(chosen)].count(digit)
+            rank = digits[: len(chosen)].count(digit)
             if rank >= len(places):
                 raise InvalidInputError(f"only {len(places)} test images show a {digit}")
             chosen.append(places[rank])
@@ -156,59 +159,63 @@ class Study:
     def save_figure(self, figure: Figure, name: str) -> None:
         """Write name.png and name.pdf, the same bytes for the same picture."""
         folder = self._folder()
-        try:
+        with _writing(name):
             figure.savefig(folder / f"{name}.png", metadata={"Software": None})
             figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
-        except OSError as error:
-            raise StoreError(
-                f"cannot write {name} to the figures folder: {error.strerror}"
-            ) from error
 
     def save_table(self, table: pd.DataFrame, name: str) -> None:
         """Write name.csv, numbers with four decimals. Raises InvalidInputError for an empty table."""
         folder = self._folder()
         if table.empty:
             raise InvalidInputError(f"the table {name} is empty; ask for at least one row")
-        try:
+        with _writing(name):
             table.to_csv(folder / f"{name}.csv", float_format="%.4f")
-        except OSError as error:
-            raise StoreError(
-                f"cannot write {name} to the figures folder: {error.strerror}"
-            ) from error
+
+    def save_provenance(self, seeds: Iterable[int], name: str) -> None:
+        """Write name.json: on what the numbers of name.csv were measured."""
+        told = provenance(self.profile.name, self.setting, seeds)
+        with _writing(name):
+            (self._folder() / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")
 
     def verdict(self, item: str, claim: str, published: str, here: str, verdict: str) -> None:
         """Print one comparison with the paper and keep it in paper_vs_here.csv.
 
-        verdict: "agrees", "agrees in part", "does not agree" or "cannot be tested". A row of the
-        same item and claim is replaced.
+        verdict: "agrees", "agrees in part" or "does not agree". A row of the same item and claim is
+        replaced.
         """
         require_known("verdict", verdict, VERDICTS)
         row = {"item": item, "claim": claim, "published": published, "here": here,
                "verdict": verdict, "notebook": _notebook(item)}  # fmt: skip
         path = self._folder() / "paper_vs_here.csv"
-        try:
-            with FileLock(f"{paths.home() / path.name}.lock"):
-                table = pd.DataFrame(columns=VERDICT_COLUMNS)
-                if path.is_file():  # as text: "69.10" stays "69.10", and "n/a" stays "n/a"
-                    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-                table = table[(table["item"] != item) | (table["claim"] != claim)]
-                rows = [*table.to_dict("records"), row]
-                table = pd.DataFrame(rows, columns=VERDICT_COLUMNS)
-                table = table.sort_values(["notebook", "item", "claim"])
-                partial = path.with_suffix(".partial")
-                table.to_csv(partial, index=False)
-                partial.replace(path)
-        except OSError as error:
-            raise StoreError(f"cannot write {path.name}: {error.strerror}") from error
+        with _writing(path.stem), FileLock(f"{paths.home() / path.name}.lock"):
+            table = pd.DataFrame(columns=VERDICT_COLUMNS)
+            if path.is_file():  # as text: "69.10" stays "69.10", and "n/a" stays "n/a"
+                table = pd.read_csv(path, dtype=str, keep_default_na=False)
+            table = table[(table["item"] != item) | (table["claim"] != claim)]
+            rows = [*table.to_dict("records"), row]
+            table = pd.DataFrame(rows, columns=VERDICT_COLUMNS)
+            table = table.sort_values(["notebook", "item", "claim"])
+            partial = path.with_suffix(".partial")
+            table.to_csv(partial, index=False)
+            partial.replace(path)
         print(f"{item}: {claim}\n  published: {published}\n  here:      {here}\n  -> {verdict}")
 
     def _folder(self) -> Path:
-        folder = paths.figures_dir(self.profile.name)
+        setting = self.setting
+        folder = paths.figures_dir(self.profile.name, setting.seed, setting.runtime.device)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"cannot make the figures folder: {error.strerror}") from error
         return folder
+
+
+@contextmanager
+def _writing(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"cannot write {name} to the figures folder: {error.strerror}") from error
 
 
 def _notebook(item: str) -> str:
@@ -222,8 +229,9 @@ def _notebook(item: str) -> str:
 
 def _seed(seed: int | None) -> int:
     given = (os.environ.get("LAVAE_SEED") or "0") if seed is None else seed
-    if isinstance(given, bool) or not re.fullmatch(r"\d+", str(given)):
-        raise InvalidInputError(f"seed must be a whole number from 0, got {given!r}")
+    whole = not isinstance(given, bool) and re.fullmatch(r"\d+", str(given))
+    if not whole or int(given) >= 2**32:  # scikit-learn takes no larger one
+        raise InvalidInputError(f"seed must be a whole number from 0 to 2^32 - 1, got {given!r}")
     return int(given)
 
 

@@ -106,14 +106,13 @@ def train(
     runtime: Runtime,
     checkpoint: Path,
     label: str,
-    keep_checkpoint: bool = False,
 ) -> dict[str, Any]:
     """Train `task.module` in place; return its "curve" and "seconds".
 
     The curve is a row for every 50 steps: step, and each loss as a mean over those images. The
     seconds are those of all parts of a run that was interrupted, up to the states it went on from.
-    `checkpoint` is a file that the run continues from when it exists, and is removed at the end
-    unless `keep_checkpoint`: then the caller removes it, once what was trained is safe.
+    `checkpoint` is a file that the run continues from when it exists; the caller removes it, once
+    what was trained is safe.
     Raises TrainingError for a loss that is not finite, naming the step; the last state is kept.
     """
     total, batch = total_steps(task, schedule), samples_per_step(task, schedule)
@@ -151,8 +150,6 @@ def train(
             _save(checkpoint, optimizer, step, curve, time.monotonic() - started)
     progress.close()
     optimizer.release()
-    if not keep_checkpoint:
-        checkpoint.unlink(missing_ok=True)
     return {"curve": curve, "seconds": round(time.monotonic() - started, 3)}
 
 

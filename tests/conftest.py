@@ -1,7 +1,12 @@
 """Fixtures that several test modules share."""
 
+import hypothesis
 import pytest
 import torch
+
+# The same examples in every run, and none kept in the checkout.
+hypothesis.settings.register_profile("same", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("same")
 
 
 @pytest.fixture(autouse=True)

@@ -50,5 +50,6 @@ def sweep_until_killed(marker: str) -> None:
     from lavae_core.companion import sweep
     from lavae_core.companion.display import Watch
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's is ignored
     watch = Watch(Path(marker).with_suffix(".json"))
     list(sweep.run([marker], stay, sweep.on_this_machine(), watch))

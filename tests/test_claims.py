@@ -53,8 +53,9 @@ def test_a_part_is_judged_by_its_whole_interval(side, low, high, verdict):
 @pytest.mark.parametrize(
     ("parts", "all_of_them", "any_of_them"),
     [([HOLDS, HOLDS], HOLDS, HOLDS), ([HOLDS, FAILS], IN_PART, HOLDS), ([FAILS], FAILS, FAILS),
-     ([OPEN, FAILS], IN_PART, IN_PART), ([OPEN], IN_PART, IN_PART), ([], NOT_TESTABLE, NOT_TESTABLE),
-     ([NOT_MEASURED], NOT_MEASURED, NOT_MEASURED), ([HOLDS, NOT_MEASURED], IN_PART, HOLDS)],
+     ([OPEN, FAILS], OPEN, OPEN), ([OPEN], OPEN, OPEN), ([OPEN, HOLDS], IN_PART, HOLDS),
+     ([], NOT_TESTABLE, NOT_TESTABLE), ([NOT_MEASURED], NOT_MEASURED, NOT_MEASURED),
+     ([FAILS, NOT_MEASURED], OPEN, OPEN), ([HOLDS, NOT_MEASURED], IN_PART, HOLDS)],
 )  # fmt: skip
 def test_a_claim_is_judged_by_its_parts(parts, all_of_them, any_of_them):
     assert claims._together(parts, "all") == all_of_them
@@ -87,7 +88,7 @@ def test_the_verdict_follows_the_numbers(monkeypatch):
         Claim("better", "I", (Part("ratio", "ours", "theirs", "below", 1.0),)),
     ))  # fmt: skip
     better, worse = {"ours": np.full(5, 1.0)}, {"ours": np.full(5, 3.0)}
-    for seeds, verdict in (([better], HOLDS), ([worse], FAILS), ([better, worse], IN_PART)):
+    for seeds, verdict in (([better], HOLDS), ([worse], FAILS), ([better, worse], OPEN)):
         row = claims.table([seed | {"theirs": np.full(5, 2.0)} for seed in seeds]).iloc[0]
         assert (row["verdict"], row["seeds"]) == (verdict, len(seeds))
     row = claims.table([{}]).iloc[0]  # a group that was not measured for any seed

@@ -18,7 +18,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from lavae_core.companion import cli, settings
+from lavae_core.companion import cli, running, settings
 from lavae_core.companion.check import same_bits
 from lavae_core.companion.display import Watch
 from lavae_core.companion.execution import execute
@@ -101,7 +101,7 @@ def ran(tmp_path_factory):
         ("07_figure_07_transfer_heatmap", "figure_07"),
         ("12_table_01_reconstruction", "table_01"),
         ("13_appendix_d_more_pairs", "appendix_d"),
-        ("17_claim_nonlinear_maps", "claim_nonlinear_maps"),
+        ("17_claim_non_linear_maps", "claim_non_linear_maps"),
         ("03_figure_03", "figure_03"),
     ],
 )
@@ -161,12 +161,22 @@ def test_tags_stay_and_widgets_go():
     assert "widgets" not in clean.metadata
 
 
-@pytest.mark.parametrize("path", [CHECKOUT / "figures", Path.home() / "x.csv"])
-def test_a_path_of_this_machine_in_an_output_is_refused(path):
+def printing(text: str) -> nbformat.NotebookNode:
     cell = nbformat.v4.new_code_cell("x")
-    cell.outputs = [nbformat.v4.new_output("stream", text=f"saved {path}\n")]
+    cell.outputs = [nbformat.v4.new_output("stream", text=f"saved {text}\n")]
+    return nbformat.v4.new_notebook(cells=[cell])
+
+
+@pytest.mark.parametrize("folder", [CHECKOUT, "/home/somebody"])
+def test_a_path_of_this_machine_in_an_output_is_refused(folder, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
     with pytest.raises(LavaeError, match="07_figure_07: cell 1 prints a path"):
-        normalised(nbformat.v4.new_notebook(cells=[cell]), "07_figure_07")
+        normalised(printing(f"{folder}/x.csv"), "07_figure_07")
+
+
+def test_a_home_at_the_root_is_in_every_path_and_no_secret(monkeypatch):
+    monkeypatch.setenv("HOME", "/")
+    assert "/usr/x" in normalised(printing("/usr/x"), "07_figure_07")
 
 
 def test_done_notebooks_are_skipped_until_something_changes(ran, capfd):
@@ -231,12 +241,37 @@ def test_ctrl_c_ends_the_kernel(sources, tmp_path, monkeypatch):
 
 
 def test_quick_replaces_the_source_only_by_default(sources, tmp_path, monkeypatch):
-    monkeypatch.setattr(settings, "figures_dir", lambda _profile: tmp_path / "figures")
+    monkeypatch.setattr(settings, "figures_dir", lambda *_: tmp_path / "figures")
     source = write_notebook(sources, "01_figure_01_tiny", ["1 + 1"])
     run_all(Settings(notebooks=sources, seed=3))
     assert nbformat.read(source, as_version=4).cells[0].execution_count is None
     run_all(Settings(notebooks=sources))
     assert nbformat.read(source, as_version=4).cells[0].execution_count == 1
+
+
+def test_a_notebook_that_changed_while_it_ran_is_not_done(sources, monkeypatch):
+    write_notebook(sources, "01_figure_01_tiny", ["1"])
+    keys = iter("ab")
+    monkeypatch.setattr(running, "record_key", lambda *_: next(keys))
+    with pytest.raises(LavaeError, match="01_figure_01_tiny or lavae_core was changed while it"):
+        run_all(smoke(sources))
+    assert not (smoke(sources).runs / "records").exists()
+
+
+def test_two_runs_at_once_are_one_too_many(sources):
+    write_notebook(sources, "01_figure_01_tiny", ["1"])
+    wanted = smoke(sources)
+    wanted.runs.mkdir(parents=True)
+    hold = f"from filelock import FileLock\nwith FileLock({str(wanted.runs / 'run.lock')!r}):\n"
+    hold += "    print('held', flush=True)\n    input()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(StoreError, match="another run is at work in"):
+            run_all(wanted)
+        holder.communicate("\n")
 
 
 def test_kernels_get_the_settings_and_not_the_users_shell(sources, monkeypatch):

@@ -11,6 +11,7 @@ import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -54,6 +55,8 @@ def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("LAVAE_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("LAVAE_DATA", raising=False)
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # nobody answers there
+    for name in ("NO_PROXY", "no_proxy"):  # the tests' own index is not asked for at a user's proxy
+        monkeypatch.setenv(name, "127.0.0.1")
     monkeypatch.setattr(data, "_TORCHVISION_DOWNLOAD", "raise SystemExit(1)")
     tiny = data.Dataset(
         "Tiny",
@@ -129,18 +132,8 @@ def test_real_mnist_has_its_images_and_labels():
     assert train.images.shape == (60_000, 28, 28) and test.images.shape == (10_000, 28, 28)
     counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert train.labels.bincount().tolist() == counts
-    assert test.labels.bincount().tolist() == [
-        980,
-        1135,
-        1032,
-        1010,
-        982,
-        892,
-        958,
-        1028,
-        974,
-        1009,
-    ]
+    counts = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert test.labels.bincount().tolist() == counts
     assert test.labels[:5].tolist() == [7, 2, 1, 0, 4]
 
 
@@ -252,8 +245,22 @@ def test_a_mirror_that_does_not_answer_is_given_up(cache, publish, monkeypatch):
     assert time.monotonic() - start < 30
 
 
+@pytest.mark.parametrize(("sent", "waits"), [(b"", 1), (b"x", 2)])
+def test_only_a_mirror_that_sends_something_is_waited_for_longer(tmp_path, sent, waits):
+    (tmp_path / "part").write_bytes(sent)
+    asked = []
+
+    def wait(seconds):
+        asked.append(seconds)
+        raise subprocess.TimeoutExpired("download", seconds)
+
+    data._wait_while_answering(SimpleNamespace(wait=wait), tmp_path)
+    assert asked == [data.ANSWER_SECONDS, data.DOWNLOAD_SECONDS][:waits]
+
+
 def test_the_package_index_delivers_only_the_four_members(cache, publish, tmp_path):
-    outside = [("../../escape", b"x"), ("/tmp/escape", b"x"), ("tiny-1.0/setup.py", b"x")]
+    absolute = str(tmp_path / "escape")
+    outside = [("../../escape", b"x"), (absolute, b"x"), ("tiny-1.0/setup.py", b"x")]
     publish(archive(outside + sound_members()))
     assert data.load("train", dataset="tiny").labels.tolist() == [0, 1, 2, 3, 4]
     assert {path.name for path in cache.iterdir()} == {*MEMBERS, ".lock"}

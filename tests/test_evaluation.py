@@ -132,9 +132,6 @@ def test_scores_ask_the_named_head():
     native, other = (evaluation.lavae_scores(both, images, head) for head in ("native", "other"))
     assert not native.equals(other)
     assert native.equals(evaluation.lavae_scores(model, images))
-    assert evaluation.reverse_score(both, images[0], images[3], "other")[0] == pytest.approx(
-        other.loc["composed", "bce"]  # the maps are identities still
-    )
     with pytest.raises(InvalidInputError, match="unknown decoder head"):
         evaluation.lavae_scores(both, images, "none")
 
@@ -223,8 +220,7 @@ def test_round_trip_error(perfect):
     assert evaluation.round_trip_error(perfect, images, "") == 0
     assert 0 < evaluation.round_trip_error(perfect, images, "L1 L2") < 1e-4
     perfect.maps.matrices.data[1] = torch.diag(torch.logspace(0, -6, 16))
-    worse = evaluation.round_trip_error(perfect, images, "L1 L2")
-    assert worse < 0.01
+    assert evaluation.round_trip_error(perfect, images, "L1 L2") < 1e-4  # inverted in float64
     perfect.maps.matrices.data[1, 0, 0] = 0
     with pytest.raises(InvalidInputError, match="L2 is singular"):
         evaluation.round_trip_error(perfect, images, "L1 L2")

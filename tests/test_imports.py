@@ -20,7 +20,7 @@ LAYERS = [
     "tasks",
     "training artifacts",
     "experiments",
-    "evaluation principal projections separability",
+    "evaluation principal projections provenance separability",
     "study transforms",
     "heatmap measurements",
     "companion",
@@ -53,6 +53,10 @@ def test_imports_point_one_way(path):
     assert module in LAYER, f"give {module} its line in LAYERS"
     for name in imported(path.read_text(encoding="utf-8")) - {module}:
         assert LAYER[name] < LAYER[module], f"{module} must not import {name}"
+
+
+def test_every_line_is_of_modules_that_are_there():
+    assert set(LAYER) == {module_of(path) for path in FILES}
 
 
 def test_the_check_sees_every_kind_of_import():

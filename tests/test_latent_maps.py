@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import normal
 
-from lavae_core import tasks, training
+from lavae_core import experiments, tasks, training
 from lavae_core.errors import InvalidInputError
 from lavae_core.latent_maps import (
     REVERSE,
@@ -241,16 +241,19 @@ def test_the_penalty_pulls_a_blurred_reflection_back():
     torch.testing.assert_close(held[1], free[1], rtol=1e-4, atol=1e-5)  # it has no order
 
 
-def test_gradient_descent_ends_where_the_exact_fit_is(cpu, tmp_path):
+@pytest.mark.parametrize(("start", "reached"), [("random", True), ("identity", False)])
+def test_gradient_descent_never_ends_below_the_exact_fit(start, reached, cpu, tmp_path):
+    """From the identity, which the order term likes, it stays above; so stage 2 starts elsewhere."""
     d, n, orders = 4, 512, (2, None)
     q = orthogonal(d, 3)
     reflection = q @ torch.diag(torch.tensor([1.0, 1.0, 1.0, -1.0])) @ q.T
-    mu = 2 * normal(n, d, seed=5)
+    mu = normal(n, d, seed=5)
     mu = torch.stack([mu, mu @ reflection, mu @ (torch.eye(d) + 0.3 * normal(d, d, seed=4))])
     logvar = torch.full((3, n, d), -2.0)
     moments = Moments(mu, logvar.double().exp())
 
-    maps = LatentMaps(2, d)
+    maps = experiments._random_maps(d) if start == "random" else LatentMaps(2, d)
+    before = maps.matrices.detach().clone()
     training.train(
         tasks.Stage2(maps, mu, logvar, orders), Schedule(150, batch=128, lr=0.03, warmup=10),
         seed=0, runtime=cpu, checkpoint=tmp_path / "state", label="planted",
@@ -261,5 +264,5 @@ def test_gradient_descent_ends_where_the_exact_fit_is(cpu, tmp_path):
 
     exact = value(fit_exact(moments, orders))
     assert exact <= value(maps.matrices) * (1 + 1e-6)
-    assert value(maps.matrices) < 1.01 * exact
-    assert exact < 0.3 * value(torch.eye(d).repeat(2, 1, 1))  # the identities it starts from
+    assert (value(maps.matrices) < 1.01 * exact) == reached
+    assert exact < 0.5 * value(before)

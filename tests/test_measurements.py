@@ -5,11 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from made_up import uint8_images
+from made_up import normal, uint8_images
 
-from lavae_core import measurements
+from lavae_core import claims, explanation, measurements
 from lavae_core.augmentations import VARIANTS
 from lavae_core.errors import InvalidInputError
+from lavae_core.latent_maps import NonLinearMaps
+from lavae_core.models import CVAE, LAVAE, Decoder
+from lavae_core.paper import HEATMAP_PAIRS
 from lavae_core.profiles import PROFILES
 from lavae_core.runtime import Runtime
 
@@ -100,7 +103,7 @@ class Fading:
         self.changes = torch.tensor(changes)  # (STEPS - 1, N)
 
 
-def test_recursion_tells_who_settles_and_when(monkeypatch):
+def test_recursion_tells_who_settles(monkeypatch):
     changes = [[8.0, 8.0, 8.0], [1.0, 9.0, 9.0], [1.0, 9.0, 1.0], [1.0, 9.0, 9.0], [1.0, 9.0, 1.0],
                [1.0, 9.0, 1.0]]  # fmt: skip
     model = Fading(changes)
@@ -108,7 +111,50 @@ def test_recursion_tells_who_settles_and_when(monkeypatch):
     monkeypatch.setattr(measurements.evaluation, "change_per_step", lambda shown: shown.numpy())
     found = measurements._recursion(model, uint8_images(3))
     assert found["stable"].tolist() == [True, False, True]
-    assert found["settled"].tolist() == [2, 7, 5]
+
+
+class Untrained:
+    """A study whose models have random weights."""
+
+    setting = SimpleNamespace(seed=0)
+
+    def variants(self, pair):
+        return uint8_images(4, 40)
+
+    def swapped(self, pair):
+        return uint8_images(40)
+
+    def lavae(self, pair):
+        return LAVAE()
+
+    joint = lavae
+
+    def vae(self):
+        return LAVAE()
+
+    def cvae(self, pair, how):
+        return CVAE(n_conditions=3 if how == "lavae" else 4)
+
+    def nonlinear(self, pair):
+        return NonLinearMaps()
+
+    def transfer(self, trained, evaluated):
+        return LAVAE().with_head(evaluated, Decoder())
+
+    def latents(self, pair):
+        return normal(50, 16)
+
+    def heatmap_pairs(self, count=None):
+        return HEATMAP_PAIRS
+
+
+def test_all_that_a_claim_or_the_explanation_asks_for_is_measured():
+    with torch.no_grad():
+        found = set().union(*(group(Untrained()) for group in measurements.GROUPS.values()))
+    parts = [part for claim in claims.CLAIMS for part in claim.parts]
+    asked = {name for part in parts for name in (part.measured, part.against) if name}
+    asked |= {f"{kind}/{pair}" for kind in explanation.SEPARABILITIES for pair in HEATMAP_PAIRS}
+    assert asked <= found
 
 
 def test_unknown_group():
@@ -125,6 +171,14 @@ def test_what_a_measurement_stands_on_is_in_its_key(monkeypatch):
     setting = Setting(0, Runtime("cpu", "fp32"))
     one = measurements.Measurement(setting, PROFILES["smoke"], "joint")
     before = one.spec()
+    assert before["versions"].keys() >= {
+        "stage1",
+        "start",
+        "latents",
+        "maps",
+        "head",
+        "measurement",
+    }
     assert before != measurements.Measurement(setting, PROFILES["quick"], "joint").spec()
     monkeypatch.setattr(experiments.Head, "VERSION", 99)
     assert one.spec() != before

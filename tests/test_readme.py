@@ -10,7 +10,7 @@ import pytest
 
 from lavae_core import artifacts
 from lavae_core.companion import readme, speed
-from lavae_core.companion.claims import read_claims
+from lavae_core.companion.comparison import read_claims
 from lavae_core.companion.markdown import marked
 from lavae_core.companion.notebooks import discover
 from lavae_core.paths import CHECKOUT, artifacts_dir, figures_dir
@@ -22,7 +22,7 @@ def test_the_generated_part_is_what_would_be_generated_now(document):
 
 
 def test_every_notebook_has_a_verdict_a_picture_and_minutes():
-    figures = figures_dir("quick")
+    figures = figures_dir()
     judged = {row["notebook"] for row in read_claims(figures)}
     with (figures / readme.MINUTES).open(newline="") as file:
         timed = {row["notebook"] for row in csv.DictReader(file)}

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -54,25 +55,19 @@ def test_a_task_that_dies_is_named_and_the_others_go_on(at_once, work, watch):
     assert found == {1: 1, 3: 9, 4: 16}
 
 
-def test_a_worker_ends_with_the_sweep_that_was_killed(tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_worker_ends_with_the_sweep_that_was_killed(how, tmp_path):
     marker = tmp_path / "worker"
     code = f"import sweep_tasks; sweep_tasks.sweep_until_killed({str(marker)!r})"
     run = subprocess.Popen([sys.executable, "-c", code], cwd=CHECKOUT / "tests")
     try:
-        _until(lambda: marker.is_file() and marker.read_text())
+        until(lambda: marker.is_file() and marker.read_text())
         worker = int(marker.read_text())
         assert psutil.pid_exists(worker)
     finally:
-        run.kill()
-        run.wait()
-    _until(lambda: not _runs(worker))
-
-
-def _until(condition) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+        run.send_signal(how)
+        run.wait(60)
+    until(lambda: not _runs(worker))
 
 
 def _runs(pid: int) -> bool:
@@ -117,8 +112,6 @@ def test_failures_are_kept_apart_and_a_next_call_runs_what_is_missing(counted, c
     with pytest.raises(LavaeError):
         sweep.sweep([0, 1, 2], settings, None)
     assert counted == [("easy", 2), ("hard", 1), ("hard", 2)]
-    told = json.loads((settings.figures / "claims.json").read_text())
-    assert (told["seeds"], told["profile"]) == ([0, 1, 2], "smoke")
 
 
 def test_what_was_measured_is_found_by_seed(counted, cpu):
@@ -183,19 +176,21 @@ def cluster(tmp_path_factory):
     ours = ["--scheduler-file", str(where), "--no-dashboard"]
     local = ["--host", "127.0.0.1"]
     running = [start("dask_scheduler", "--port", "0", *local, *ours)]
-    until(where.is_file)
-    for _ in range(2):  # a worker that dies is started again by its nanny
-        running.append(start("dask_worker", "--nthreads", "1", *local, *ours))
-    address = json.loads(where.read_text())["address"]
-    from distributed import Client
+    try:
+        until(lambda: where.is_file() and where.read_text().endswith("}"))
+        for _ in range(2):  # a worker that dies is started again by its nanny
+            running.append(start("dask_worker", "--nthreads", "1", *local, *ours))
+        address = json.loads(where.read_text())["address"]
+        from distributed import Client
 
-    with Client(address) as client:
-        client.wait_for_workers(2, timeout=60)
-    yield address
-    for process in running:
-        process.terminate()
-    for process in running:
-        process.wait(30)
+        with Client(address) as client:
+            client.wait_for_workers(2, timeout=60)
+        yield address
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait(30)
 
 
 def until(true, seconds: float = 60) -> None:
@@ -227,12 +222,11 @@ def test_a_worker_of_another_version_is_named(cluster, monkeypatch):
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "127.0.0.1", "x://y"])
-def test_no_scheduler(address):
+def test_no_scheduler(address, monkeypatch):
     pytest.importorskip("distributed", reason="Dask is an extra: pip install -e '.[cluster]'")
-    started = time.monotonic()
+    monkeypatch.setattr(sweep, "CONNECT_SECONDS", 0.5)
     with pytest.raises(InvalidInputError, match=f"no Dask scheduler at {address}"):
         sweep.on_cluster(address)
-    assert time.monotonic() - started < 30
     # A client that was refused is finalized here: Dask's finalizer waits for a lock that the next
     # client holds while it starts, so in that client's thread it would block the start.
     gc.collect()

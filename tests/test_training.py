@@ -57,9 +57,9 @@ def run(cpu, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "LOG_STEPS", 2)
 
     def go(task, schedule=SCHEDULE, seed=0, runtime=cpu):
-        told = train(
-            task, schedule, seed=seed, runtime=runtime, checkpoint=tmp_path / "state", label="test"
-        )
+        state = tmp_path / "state"
+        told = train(task, schedule, seed=seed, runtime=runtime, checkpoint=state, label="test")
+        state.unlink(missing_ok=True)  # as the caller does once the model is safe
         return told["curve"]
 
     return go

@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from lavae_core import data
 from lavae_core.companion.display import table
 from lavae_core.companion.notebooks import discover
 from lavae_core.companion.settings import Settings, changed_environment
@@ -30,6 +31,7 @@ def check() -> int:
     missing = [name for name in PROGRAMS if importlib.util.find_spec(name) is None]
     if missing:
         raise LavaeError(f"not installed: {', '.join(missing)}; pip install -e '.[test]'")
+    data.load("test")  # fetched once, for all parts
     names = [notebook.path.name for notebook in discover()]
     with tempfile.TemporaryDirectory(prefix="lavae-check-") as folder:
         first, second = _fresh_home(Path(folder, "first")), _fresh_home(Path(folder, "second"))
@@ -48,11 +50,11 @@ def check() -> int:
 
 
 def _fresh_home(folder: Path) -> dict[str, str | None]:
-    """An empty LAVAE_HOME but for the data sets, which are fetched once for all."""
+    """An empty LAVAE_HOME but for the data sets."""
     folder.mkdir()
-    data = home().absolute() / "data"
-    data.mkdir(parents=True, exist_ok=True)
-    (folder / "data").symlink_to(data)
+    sets = home().absolute() / "data"
+    sets.mkdir(parents=True, exist_ok=True)
+    (folder / "data").symlink_to(sets)
     return {"LAVAE_HOME": str(folder)}
 
 

@@ -14,7 +14,7 @@ NOTEBOOKS = CHECKOUT / "notebooks"
 def output_stem(name: str) -> str:
     """What the files that a notebook writes to figures/ begin with.
 
-    `07_figure_07_transfer_heatmap` -> `figure_07`; `17_claim_nonlinear_maps` -> the whole slug.
+    `07_figure_07_transfer_heatmap` -> `figure_07`; `17_claim_non_linear_maps` -> the whole slug.
     """
     slug = name.partition("_")[2]
     numbered = re.match(r"(figure|table|appendix)_[^_]+", slug)

@@ -10,8 +10,9 @@ import io
 from collections.abc import Iterator
 
 from lavae_core import artifacts
+from lavae_core.claims import HOLDS
 from lavae_core.companion import speed
-from lavae_core.companion.claims import claims_of
+from lavae_core.companion.comparison import claims_of
 from lavae_core.companion.files import read_rows, write_whole
 from lavae_core.companion.markdown import table, write_marked
 from lavae_core.companion.notebooks import Notebook, discover
@@ -92,7 +93,7 @@ def generated() -> str:
 
 
 def _pictures(notebook: Notebook) -> list[str]:
-    return [path.name for path in sorted(figures_dir("quick").glob(f"{notebook.output_stem}*.png"))]
+    return [path.name for path in sorted(figures_dir().glob(f"{notebook.output_stem}*.png"))]
 
 
 def _gallery(notebooks: list[Notebook]) -> str:
@@ -113,8 +114,7 @@ def _gallery(notebooks: list[Notebook]) -> str:
 
 def _table(notebooks: list[Notebook]) -> str:
     minutes = {
-        row["notebook"]: f"{_from_nothing(row):.1f}"
-        for row in read_rows(figures_dir("quick") / MINUTES)
+        row["notebook"]: f"{_from_nothing(row):.1f}" for row in read_rows(figures_dir() / MINUTES)
     }
     header = ["item", "notebook", "output", "minutes", "published", "here", "verdict"]
     rows = [
@@ -128,14 +128,14 @@ def _table(notebooks: list[Notebook]) -> str:
             claim["verdict"],
         ]
         for notebook in notebooks
-        for claim in claims_of(notebook.number, figures_dir("quick"))
+        for claim in claims_of(notebook.number, figures_dir())
     ]
     return table(header, rows)
 
 
 def _cost() -> str:
     """What all of it costs, from figures/minutes.csv."""
-    rows = read_rows(figures_dir("quick") / MINUTES)
+    rows = read_rows(figures_dir() / MINUTES)
     if not rows:
         return ""
     total = sum(_from_nothing(row) for row in rows)
@@ -149,8 +149,8 @@ def _cost() -> str:
 
 
 def _verdicts() -> str:
-    """The claims of figures/claims.csv, a line each with its first statistic."""
-    rows = read_rows(figures_dir("quick") / CLAIMS)
+    """The claims of figures/claims.csv, a line each with the statistic that decides."""
+    rows = read_rows(figures_dir() / CLAIMS)
     header = ["claim", "where", "verdict", "statistic, 95% interval", "rule", "published", "seeds"]
     lines = []
     for claim in dict.fromkeys(row["claim"] for row in rows):
@@ -161,17 +161,25 @@ def _verdicts() -> str:
 
 
 def _statistic(parts: list[dict[str, str]]) -> list[str]:
-    """The last four cells of a claim's line: its first part, and how many of all hold."""
-    first = parts[0]
-    if not first["value"]:
+    """The last four cells of a claim's line: a part, and how many of all hold. The part is the first
+    that holds where the claim does, else the first that does not hold."""
+    if not parts[0]["part"]:
         return ["by definition", "", "", ""]
-    numbers = " to ".join(f"{float(first[name]):.2f}" for name in ("low", "high"))
-    text = f"{first['part']}: {float(first['value']):.2f} ({numbers})"
+    whole = parts[0]["verdict"] == HOLDS
+    shown = next(row for row in parts if (row["part verdict"] == HOLDS) == whole)
+    if not shown["value"]:
+        return [f"{shown['part']}: not measured", shown["rule"], "", "0"]
+    value, low, high = (_three_digits(shown[name]) for name in ("value", "low", "high"))
+    text = f"{shown['part']}: {value} ({low} to {high})"
     if len(parts) > 1:
-        held = sum(row["part verdict"] == "holds" for row in parts)
+        held = sum(row["part verdict"] == HOLDS for row in parts)
         text += f"; {held} of {len(parts)} parts hold"
-    published = f"{float(first['published']):.2f}" if first["published"] else ""
-    return [text, first["rule"], published, str(int(float(first["seeds"])))]
+    published = f"{float(shown['published']):.2f}" if shown["published"] else ""
+    return [text, shown["rule"], published, str(int(float(shown["seeds"])))]
+
+
+def _three_digits(number: str) -> str:
+    return f"{float(number):.3f}" if abs(float(number)) < 10 else f"{float(number):.1f}"
 
 
 def _from_nothing(row: dict[str, str]) -> float:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from lavae_core import artifacts
-from lavae_core.companion.claims import claims_of
+from lavae_core.companion.comparison import claims_of
 from lavae_core.companion.files import write_whole
 from lavae_core.companion.notebooks import Notebook
 from lavae_core.companion.settings import Settings

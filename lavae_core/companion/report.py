@@ -14,7 +14,7 @@ from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-from lavae_core.companion.claims import COLUMNS, claims_of, read_claims
+from lavae_core.companion.comparison import COLUMNS, claims_of, read_claims
 from lavae_core.companion.files import require_writable, write_whole
 from lavae_core.companion.notebooks import Notebook
 from lavae_core.companion.settings import Settings

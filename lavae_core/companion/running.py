@@ -4,7 +4,7 @@ import time
 
 from filelock import FileLock, Timeout
 
-from lavae_core.companion.claims import COLUMNS, read_claims
+from lavae_core.companion.comparison import COLUMNS, read_claims
 from lavae_core.companion.display import Watch, say, table
 from lavae_core.companion.execution import execute
 from lavae_core.companion.files import require_writable, shown, write_whole

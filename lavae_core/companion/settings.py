@@ -31,7 +31,7 @@ class Settings:
 
     @property
     def figures(self) -> Path:
-        return figures_dir(self.profile)
+        return figures_dir(self.profile, self.seed or 0, self.device or "cpu")
 
     @property
     def commits(self) -> bool:

@@ -6,9 +6,7 @@ is kept in the store task by task, so a next call runs only what is missing.
 """
 
 import contextlib
-import json
 import os
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -23,12 +21,12 @@ import lavae_core
 from lavae_core import artifacts, measurements, profiles, runtime
 from lavae_core.companion.display import Watch, say
 from lavae_core.companion.execution import SECONDS_PER_TICK, kill_children
-from lavae_core.companion.files import require_writable, write_whole
+from lavae_core.companion.files import require_writable
 from lavae_core.companion.settings import Settings, environment
 from lavae_core.errors import InvalidInputError, LavaeError
 from lavae_core.experiments import Setting, load_or_train
 from lavae_core.measurements import Measurement, Vectors
-from lavae_core.paths import CHECKOUT, home
+from lavae_core.paths import home
 
 CONNECT_SECONDS = 5
 T, R = TypeVar("T"), TypeVar("R")
@@ -64,7 +62,6 @@ def sweep(seeds: list[int], settings: Settings, scheduler: str | None) -> None:
                 else:
                     task.keep(result)
                     say(f"{position} done in {minutes:.1f} min")
-    write_provenance(seeds, settings)
     if failed:
         raise LavaeError(
             f"{len(failed)} of {len(missing)} tasks failed: {'; '.join(failed)}; the others are kept"
@@ -137,9 +134,10 @@ def _result(future: Future) -> object:
 
 def on_this_machine() -> Pool:
     """Processes of loky, as many as fill the cores with the threads that each uses."""
+    from joblib import cpu_count
     from joblib.externals.loky import get_reusable_executor
 
-    processes = max(1, len(os.sched_getaffinity(0)) // runtime.THREADS)
+    processes = max(1, cpu_count() // runtime.THREADS)
     return Pool(
         lambda: get_reusable_executor(
             max_workers=processes, timeout=None, initializer=_end_with, initargs=(os.getpid(),)
@@ -193,29 +191,6 @@ def _require_same(client) -> None:
     for address, there in found.items():
         if tuple(there) != versions():
             raise InvalidInputError(f"worker {address} has {there}, this machine {versions()}")
-
-
-def write_provenance(seeds: list[int], settings: Settings) -> None:
-    """figures/claims.json: on what the numbers of claims.csv were measured."""
-    told = {
-        "profile": settings.profile,
-        "seeds": seeds,
-        "device": settings.device or "cpu",
-        "precision": runtime.native_precision(settings.device or "cpu"),
-        "instructions": sorted(k for k, v in torch.cpu.get_capabilities().items() if v is True),
-        "torch": torch.__version__,
-        "commit": _commit(),
-    }
-    write_whole(settings.figures / "claims.json", json.dumps(told, indent=1) + "\n")
-
-
-def _commit() -> str | None:
-    """Of the checkout; None where it is not one of git's."""
-    command = ["git", "-C", str(CHECKOUT), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def _first_line(error: Exception) -> str:

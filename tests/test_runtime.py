@@ -1,0 +1,32 @@
+"""How numbers are computed: what the processor reports decides the precision, which is in every key."""
+
+import pytest
+import torch
+
+from lavae_core import runtime
+from lavae_core.errors import InvalidInputError
+
+
+@pytest.mark.parametrize(
+    ("reported", "precision"),
+    [({}, "fp32"), ({"avx2": True, "avx512_bf16": False}, "fp32"), ({"avx512_bf16": True}, "bf16"),
+     ({"amx_bf16": True}, "bf16")],
+)  # fmt: skip
+def test_bf16_is_chosen_where_the_processor_multiplies_it(reported, precision, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: reported)
+    assert runtime.start("cpu").precision == precision
+    assert runtime.start("cpu", "fp32").precision == "fp32"
+
+
+def test_an_unknown_precision_is_named_with_the_known_ones():
+    with pytest.raises(InvalidInputError, match="unknown precision 'fp16'; allowed: fp32, bf16"):
+        runtime.start("cpu", "fp16")
+
+
+def test_every_library_computes_with_as_many_threads():
+    from threadpoolctl import threadpool_info
+
+    runtime.start("cpu")
+    assert torch.get_num_threads() == runtime.THREADS
+    blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    assert all(threads <= runtime.THREADS for threads in blas)
