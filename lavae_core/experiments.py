@@ -66,22 +66,24 @@ class Setting:
 class Experiment:
     """Base of the experiments. VERSION is raised when the code changes what a stage computes.
 
+    READS: kinds of stages that `make` loads beside those in its fields.
     start: the experiment whose model this one trains on; None: it begins at random weights.
     """
 
     KIND: ClassVar[str]
     VERSION: ClassVar[int] = 1
+    READS: ClassVar[tuple[type["Experiment"], ...]] = ()
     start: "Stage1 | None" = None
 
     def spec(self) -> dict[str, Any]:
         """All that determines the result, as JSON: hashed into the key of the artifact."""
         sums = [data.DATASETS[self.setting.dataset].files[name].sha256
                 for name in sorted(data.DATASETS[self.setting.dataset].files)]  # fmt: skip
-        stages = {stage.KIND: stage.VERSION for stage in self._stages()}
+        kinds = [kind for stage in self._stages() for kind in (type(stage), *stage.READS)]
         pairs = [Pair.parse(pair) for stage in self._stages() for pair in stage.pairs]
         names = {name for pair in pairs for name in (pair.first, pair.second)}
         return asdict(self) | {
-            "versions": stages, "threads": THREADS, "data_sha256": sums,
+            "versions": {kind.KIND: kind.VERSION for kind in kinds}, "threads": THREADS, "data_sha256": sums,
             "augmentations": {name: augmentations.fingerprint(name) for name in sorted(names)},
         }  # fmt: skip
 
@@ -178,7 +180,8 @@ class Maps(Experiment):
     their variants, or "sgd" on all, with a schedule."""
 
     KIND = "maps"
-    VERSION = 2
+    VERSION = 3
+    READS = (Latents,)
     stage1: Stage1
     solver: str = "exact"
     lambda_inv: float = 1.0
@@ -220,6 +223,7 @@ class NonLinear(Experiment):
     """Non-linear latent maps on the same stage 1 (ablation of Section IV-B)."""
 
     KIND = "nonlinear"
+    READS = (Latents,)
     stage1: Stage1
     schedule: Schedule
 
@@ -252,6 +256,7 @@ class Head(Experiment):
     """A fresh decoder head on frozen encoder and maps, for another pair (stage 3)."""
 
     KIND = "head"
+    READS = (Latents,)
     maps: Maps
     evaluated: str
     schedule: Schedule

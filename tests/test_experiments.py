@@ -68,11 +68,11 @@ def test_every_choice_is_in_the_key(setting, monkeypatch):
             changed = replace(augmentations.get(name), function=lambda x, *_: 255 - x)
             patch.setitem(augmentations.AUGMENTATIONS, name, changed)
             keys.append(key(head))
-    for stage in (Stage1, Maps, Head):  # a later version of a stage reaches all that stand on it
+    for stage in (Stage1, Latents, Maps, Head):  # a later version reaches all that stand on it
         with monkeypatch.context() as patch:
             patch.setattr(stage, "VERSION", 99)
             keys.append(key(head))
-    assert len(set(keys)) == len(keys) == 1 + len(heads) + 6
+    assert len(set(keys)) == len(keys) == 1 + len(heads) + 7
     assert key(head) == keys[0]
 
 

@@ -68,7 +68,12 @@ def test_the_start_is_in_the_key(setting):
         started(replace(setting, seed=1)),
     ]
     assert len({artifacts.key_of(Maps(stage).spec()) for stage in stages}) == len(stages)
-    assert Maps(started(setting)).spec()["versions"].keys() == {"maps", "stage1", "start"}
+    assert Maps(started(setting)).spec()["versions"].keys() == {
+        "latents",
+        "maps",
+        "stage1",
+        "start",
+    }
 
 
 def test_the_start_trains_the_decoder_and_the_variance_alone(setting):
