@@ -1,7 +1,7 @@
 """One function for each kind of picture, in one style.
 
-Images are (N, 28, 28), uint8 or floats in [0, 1]. Every function returns a matplotlib Figure; text
-is at least 7 points at the width of a page, and colours are Okabe and Ito's, safe for
+Images are (N, 28, 28), uint8 or floats in [0, 1]. Every function but `layers` returns a matplotlib
+Figure; text is at least 7 points at the width of a page, and colours are Okabe and Ito's, safe for
 colour-blind readers, with one colour for each variant everywhere. Seaborn takes a second and a half
 to import and half of the notebooks need none of it, so it is imported where it draws.
 """
@@ -14,8 +14,11 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import ConnectionPatch
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 from torch import Tensor, nn
 
 from lavae_core.errors import InvalidInputError
@@ -74,7 +77,7 @@ def digit_rows(
     )  # fmt: skip
     for line, (label, images) in zip(axes, rows.items(), strict=True):
         for axis, image in zip(line, images, strict=True):
-            show_digit(axis, image)
+            _show_digit(axis, image)
         line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8, labelpad=6)
     for axis, text in zip(axes[0], column_titles or [], strict=False):
         axis.set_title(text, fontsize=8)
@@ -88,7 +91,7 @@ def _require_some(what: str, given: Mapping) -> None:
         raise InvalidInputError(f"there are no {what} to show; ask for at least one")
 
 
-def show_digit(axis: plt.Axes, image: Tensor) -> None:
+def _show_digit(axis: plt.Axes, image: Tensor) -> None:
     """One image in an axis, without ticks; black is 0 and white is 1."""
     pixels = image.cpu().float() / (255 if image.dtype == torch.uint8 else 1)
     axis.imshow(pixels.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
@@ -126,7 +129,7 @@ def augmentation_graph(images: Mapping[str, Tensor], labels: Mapping[str, str]) 
     for variant, (x, y) in places.items():
         width, height = 0.12, 0.12 * PAGE_WIDTH / 3.6
         axis = figure.add_axes((x - width / 2, y - height / 2, width, height))
-        show_digit(axis, images[variant])
+        _show_digit(axis, images[variant])
         for spine in axis.spines.values():
             spine.set(linewidth=2.2, color=VARIANT_COLOURS[variant])
         canvas.text(x, y - height / 2 - 0.05, names[variant], ha="center", va="center", fontsize=10)
@@ -319,19 +322,38 @@ def architecture(columns: Mapping[str, Sequence[tuple[str, str]]], title: str) -
         1, len(columns), figsize=(PAGE_WIDTH * 1.15, 0.62 * tallest + 0.9), squeeze=False
     )
     palette = list(VARIANT_COLOURS.values())
+    before: Text | None = None
     for axis, (name, boxes), colour in zip(axes[0], columns.items(), palette, strict=False):
         axis.set(xlim=(0, 1), ylim=(-tallest + 0.4, 0.6), title=name)
         axis.axis("off")
+        pale = 0.87 + 0.13 * np.array(to_rgb(colour))  # opaque: arrows pass below
         for place, (layer, detail) in enumerate(boxes):
-            axis.text(
+            box = axis.text(
                 0.5, -place, f"{layer}\n{detail}", ha="center", va="center", fontsize=7.5,
-                bbox={"boxstyle": "round,pad=0.35", "fc": colour + "22", "ec": colour, "lw": 1},
+                bbox={"boxstyle": "round,pad=0.35", "fc": pale, "ec": colour, "lw": 1},
             )  # fmt: skip
-            if place:
-                axis.annotate("", (0.5, -place + 0.3), (0.5, -place + 0.7),
-                              arrowprops={"arrowstyle": "-|>", "color": "0.4", "lw": 1})  # fmt: skip
+            if before is not None:
+                _arrow(before, box)
+            before = box
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _arrow(start: Text, end: Text) -> None:
+    """An arrow from one box of text to the next; to another column by way of the gap between both."""
+    (x, y), source = start.get_position(), start.axes.transData
+    if start.axes is not end.axes:
+        below = end.get_position()[1]
+        start.axes.plot([x, 1, 1], [y, y, below], color="0.4", lw=1, clip_on=False, zorder=1)
+        x, y = 1, below
+    arrow = ConnectionPatch(
+        (x, y), end.get_position(), coordsA=source, coordsB=end.axes.transData,
+        patchA=start.get_bbox_patch() if start.axes is end.axes else None,
+        patchB=end.get_bbox_patch(), shrinkA=0, shrinkB=0, arrowstyle="-|>", mutation_scale=8,
+        color="0.4", lw=1,
+    )  # fmt: skip
+    arrow.set_in_layout(False)
+    end.figure.add_artist(arrow)
 
 
 def layers(module: nn.Module) -> list[tuple[str, str]]:
