@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
+from matplotlib.ticker import LogLocator
 from torch import Tensor, nn
 
 from lavae_core.errors import InvalidInputError
@@ -308,6 +309,7 @@ def curves(
     for (name, line), shade in zip(points.groupby(colour, sort=False), OTHER_COLOURS, strict=False):
         axis.plot(line[x], line[y], "-o", color=shade, ms=5, label=name)
     axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -50,7 +50,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         choices=list(PROFILES),
         default="quick",
         help="smoke: minutes, for tests; quick: the default; long: more epochs for Table I; "
-        "paper: the paper's epochs, hours",
+        "paper: the paper's epochs, days",
     )
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="NUMBER", help="only these notebooks, such as 07"

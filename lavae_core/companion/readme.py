@@ -89,7 +89,7 @@ def write_readmes() -> None:
 def generated() -> str:
     """The generated part of README.md, in Markdown."""
     notebooks = discover()
-    return f"{_gallery(notebooks)}{_table(notebooks)}{_cost()}{_verdicts()}{speed.ratios()}{speed.quality()}"
+    return f"{_gallery(notebooks)}{_table(notebooks)}{_cost()}{_verdicts()}{speed.summary()}"
 
 
 def _pictures(notebook: Notebook) -> list[str]:

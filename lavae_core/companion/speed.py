@@ -8,11 +8,17 @@ BENCHMARKS = CHECKOUT / "benchmarks"
 README = BENCHMARKS / "README.md"
 
 
-def ratios() -> str:
+def summary() -> str:
+    """For the front page: ratios and quality on the machine whose time to quality was measured."""
+    timed = {row["machine"] for row in read_rows(BENCHMARKS / "time_to_quality.csv")}
+    return _ratios({m: rows for m, rows in _by_machine().items() if m in timed}) + _quality()
+
+
+def _ratios(by_machine: dict[str, list[dict[str, str]]]) -> str:
     """What run.py measured against the baseline, on each machine; empty without its results."""
     header = ["work", "baseline, s", "here, s", "ratio"]
     parts = []
-    for machine, rows in _by_machine().items():
+    for machine, rows in by_machine.items():
         compared = [
             [row["work"], _digits(row["baseline_s"]), _digits(row["here_s"]),
              f"{float(row['ratio']):.1f}"]
@@ -30,7 +36,7 @@ def _by_machine() -> dict[str, list[dict[str, str]]]:
     return found
 
 
-def quality() -> str:
+def _quality() -> str:
     """Minutes and BCE of the schedules of time_to_quality.py, and of the paper at the baseline's
     speed; empty without its results."""
     rows = read_rows(BENCHMARKS / "time_to_quality.csv")
@@ -53,13 +59,13 @@ def generated() -> str:
         for machine, rows in _by_machine().items() for row in rows if not row["ratio"]
     ]  # fmt: skip
     return (
-        ratios()
+        _ratios(_by_machine())
         + table(["beside these", "s (memory: GB)", "machine"], limits)
         + "\nWhere the time of a stage-1 step goes, under the profiler, which adds some:\n"
         + _whole("profile.csv")
         + "\nThe search for a schedule:\n"
         + _whole("schedule_search.csv")
-        + quality()
+        + _quality()
     )
 
 
