@@ -38,7 +38,7 @@ class Profile:
     random weights); flips: stage 1 of the pair of Table I; base: of every other pair; cvae, vae,
     joint: the models it is compared with; head: stage 3; maps: stage 2 by gradient descent and
     non-linear.
-    antithetic: wherever a posterior is sampled in training, decode two samples that mirror each
+    antithetic: wherever a sample of a posterior is decoded in training, decode two that mirror each
     other, mu + sigma e and mu - sigma e, and average their errors: the same loss in expectation,
     with less noise in its gradient. False: one sample, as in the paper.
     n_projected: points in a t-SNE, a quarter for each variant. n_pairs: pairs in Figure 7.

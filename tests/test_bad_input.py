@@ -23,7 +23,16 @@ import torch
 from made_up import float_images, normal, uint8_images
 from torch import Tensor
 
-from lavae_core import artifacts, augmentations, data, evaluation, paths, plotting, projections
+from lavae_core import (
+    artifacts,
+    augmentations,
+    data,
+    evaluation,
+    explanation,
+    paths,
+    plotting,
+    projections,
+)  # fmt: skip
 from lavae_core.companion import cli
 from lavae_core.errors import DataError, InvalidInputError, LavaeError, StoreError
 from lavae_core.experiments import Maps, Setting, Stage1, encode, load_or_train
@@ -117,7 +126,10 @@ COMMAND_LINES = [
     (["--device", ""], 2, "unknown device ''; allowed"),
     (["--device", "cuda:63"], 2, "device 'cuda:63' is not there; CUDA devices found: "),
     (["--check", "--force"], 2, "--check takes no other option"),
+    (["--check", "--seed", "1"], 2, "--check takes no other option"),
     (["--check", "--list"], 2, "--list: not allowed with argument --check"),
+    (["--seeds", "0", "--force"], 2, "--seeds does not go with --only, --list, --force or --seed"),
+    (["--scheduler", "tcp://x:1"], 2, "--scheduler goes with --seeds"),
 ]
 
 
@@ -184,10 +196,14 @@ PARAMETERS: dict[str, tuple[Callable[[], object], str]] = {
     "seed: a fraction": (lambda: Study("smoke", 0.5), "seed must be .* got 0.5"),
     "seed: text": (lambda: Study("smoke", "one"), "seed must be .* got 'one'"),
     "seed: a truth": (lambda: Study("smoke", True), "seed must be .* got True"),
+    "seed: too large": (lambda: Study("smoke", 2**32), r"to 2\^32 - 1, got 4294967296"),
     "seed: a list": (lambda: Study("smoke", [1]), r"seed must be .* got \[1\]"),
     "device: unknown": (lambda: Study("smoke", 0, "gpu"), "unknown device 'gpu'; allowed: cpu"),
     "device: empty": (lambda: Study("smoke", 0, ""), "unknown device ''; allowed: cpu"),
     "device: a number": (lambda: Study("smoke", 0, 0), "unknown device 0; allowed: cpu"),
+    "device: known to torch only": (
+        lambda: Study("smoke", 0, "meta"), "unknown device 'meta'; allowed: cpu"
+    ),
     "device: not there": (lambda: Study("smoke", 0, "cuda:63"), "device 'cuda:63' is not there"),
     "pair: unknown name": (lambda: smoke().lavae("flip_lr,twirl"), "unknown augmentation 'twirl'"),
     "pair: one name": (lambda: smoke().variants("flip_lr"), "'flip_lr' is not two names; allowed"),
@@ -240,6 +256,10 @@ PARAMETERS: dict[str, tuple[Callable[[], object], str]] = {
         "unknown projection 'UMAP'; allowed: PCA, ICA, t-SNE",
     ),
     "methods: none": (lambda: plotting.projections({}, [], "t"), "no projections to show"),
+    "separability: unknown": (
+        lambda: explanation.correlation(pd.DataFrame(), "linear"),
+        "unknown separability 'linear'; allowed: probe, neighbours",
+    ),
     "pairs: none, scores": (lambda: evaluation.side_by_side({}), "no scores to compare"),
     "latent_dim: zero": (lambda: LAVAE(latent_dim=0), "latent_dim must .* from 1, got 0"),
     "latent_dim: text": (lambda: LAVAE(latent_dim="16"), "latent_dim must .* got '16'"),

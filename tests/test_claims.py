@@ -1,6 +1,7 @@
 """Claims: the intervals, the rules, and a verdict that follows from made-up measurements."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lavae_core import claims, explanation
@@ -134,6 +135,14 @@ def test_cells_shares_and_correlation(heatmaps):
     assert -1 <= low <= rho <= high < 0
     assert high - low > 0.4  # half of the resampled cells would lie within 0.2
     assert explanation.correlation(cells, "neighbours")[0] == pytest.approx(-rho)
+
+
+def test_transfers_that_are_all_alike_are_one_line():
+    cells = pd.DataFrame(
+        {"trained": ["a", "b"], "evaluated": ["b", "a"], "probe": 0.5, "excess": 1.0}
+    )
+    with pytest.raises(InvalidInputError, match="all transfers are alike"):
+        explanation.correlation(cells, "probe")
 
 
 def test_no_cell():

@@ -340,41 +340,6 @@ def test_the_search_for_remote_resources_finds_them(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        (["--profile", "huge"], 2, "invalid choice: 'huge'"),
-        (["--unknown"], 2, "unrecognized arguments: --unknown"),
-        (["--seed", "x"], 2, "invalid int value: 'x'"),
-        (["--check", "--seed", "1"], 2, "--check takes no other option"),
-    ],
-)
-def test_a_wrong_command_line_is_usage_and_one_line(capsys, words, code, said):
-    with pytest.raises(SystemExit) as caught:
-        cli.main(words)
-    assert caught.value.code == code
-    err = capsys.readouterr().err
-    assert err.startswith("usage: run_all.sh") and said in err.splitlines()[-1]
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--only", "01,99"], "error: no notebook 99; there are: 01, 02"),
-        (["--device", "tpu"], "error: unknown device 'tpu'; allowed: cpu, cuda, cuda:N"),
-        (["--device", "cuda:99"], "error: device 'cuda:99' is not there; CUDA devices found: "),
-        (["--seed", "-1"], "error: seed -1 is not from 0 to 2^32 - 1"),
-    ],
-)
-def test_a_wrong_value_is_one_line(tmp_path, monkeypatch, capsys, words, said):
-    for name in TINY:
-        write_notebook(tmp_path, name, [])
-    monkeypatch.setattr(cli, "discover", lambda: discover(tmp_path))
-    assert cli.main(words) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(said)
-
-
-@pytest.mark.parametrize(
     ("raised", "code", "said"),
     [
         (StoreError("cannot write"), 1, "error: cannot write"),

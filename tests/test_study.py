@@ -60,26 +60,6 @@ def test_defaults_and_environment(monkeypatch):
     assert Study().setting.seed == 0
 
 
-BAD_SETTINGS = {
-    "profile": ({"profile": "fast"}, "unknown profile 'fast'; allowed: smoke, quick, long, paper"),
-    "negative seed": ({"seed": -1}, r"seed must be a whole number from 0 to 2\^32 - 1, got -1"),
-    "seed beyond scikit-learn's": ({"seed": 2**32}, "got 4294967296"),
-    "fractional seed": ({"seed": 1.5}, "seed must be a whole number"),
-    "seed as a word": ({"seed": "one"}, "seed must be a whole number"),
-    "seed as a truth": ({"seed": True}, "seed must be a whole number"),
-    "device": ({"device": "tpu7"}, "unknown device 'tpu7'; allowed: cpu, cuda, cuda:N"),
-    "known to torch only": ({"device": "meta"}, "unknown device 'meta'"),
-    "device that is not there": ({"device": "cuda:63"}, "is not there"),
-}
-
-
-@pytest.mark.parametrize(("options", "message"), BAD_SETTINGS.values(), ids=BAD_SETTINGS)
-def test_settings_that_are_refused(options, message):
-    with pytest.raises(InvalidInputError, match=message) as caught:
-        Study(**options)
-    assert "\n" not in str(caught.value)
-
-
 @pytest.mark.parametrize(("name", "value"), [("PROFILE", "x"), ("SEED", "-1"), ("DEVICE", "x")])
 def test_environment_that_is_refused(name, value, monkeypatch):
     monkeypatch.setenv(f"LAVAE_{name}", value)
@@ -121,21 +101,6 @@ def test_the_papers_own_schedule_goes_on_from_random_weights_with_one_sample():
     found = Study("paper")
     plain = Stage1(found.setting, "flip_lr,flip_ud", found.profile.flips)
     assert found.stage1("flip_lr,flip_ud") == plain
-
-
-@pytest.mark.parametrize("pair", ["flip_lr", "flip_lr,flip_xy", "", "a,b,c"])
-def test_pairs_that_are_refused(pair):
-    for ask in (Study("smoke").lavae, Study("smoke").joint, Study("smoke").variants):
-        with pytest.raises(InvalidInputError):
-            ask(pair)
-
-
-def test_solvers_and_trainings_that_are_refused():
-    with pytest.raises(InvalidInputError, match="unknown solver 'adam'; allowed: exact, sgd"):
-        Study("smoke").lavae("flip_lr,flip_ud", solver="adam")
-    with pytest.raises(InvalidInputError, match="unknown CVAE training"):
-        Study("smoke").cvae("flip_lr,flip_ud", "both")
-    assert experiments.SOLVERS == ("exact", "sgd")
 
 
 # --- data ----------------------------------------------------------------------------------------

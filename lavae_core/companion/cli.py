@@ -75,8 +75,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("--check takes no other option")
     if options.scheduler and not options.seeds:
         parser.error("--scheduler goes with --seeds")
-    if options.seeds and (options.only or options.list or options.seed is not None):
-        parser.error("--seeds does not go with --only, --list or --seed")
+    other_work = options.only or options.list or options.force or options.seed is not None
+    if options.seeds and other_work:
+        parser.error("--seeds does not go with --only, --list, --force or --seed")
     return options
 
 
