@@ -10,7 +10,7 @@ import torch
 from made_up import uint8_images
 from matplotlib.figure import Figure
 
-from lavae_core import data, experiments, paths, study
+from lavae_core import data, paths, study
 from lavae_core.errors import InvalidInputError, StoreError
 from lavae_core.experiments import Conditional, Head, Joint, Maps, NonLinear, Stage1
 from lavae_core.principal import from_principal
