@@ -3,11 +3,11 @@
     python benchmarks/run.py && python benchmarks/time_to_quality.py
 
 A point of ours is a whole schedule (warm-up, then down to zero) of so many epochs; its minutes are
-those of its manifest, of its start's and of stage 2 as run.py measured it. The baseline's mathematics is the paper's schedule at a
-constant rate: its quality is that of the same training by this project's loop, its minutes are its
-epochs times what run.py measured for its step, and 60 epochs of stage 2. The published point is the
-paper's total after the published epochs at the baseline's speed; times_faster is against its
-minutes. Writes time_to_quality.csv and .png.
+those of its manifest, of its start's and of stage 2 as run.py measured it. The baseline's
+mathematics is the paper's schedule at a constant rate: its quality is that of the same training by
+this project's loop, its minutes are its epochs times what run.py measured for its step, and 60
+epochs of stage 2. The published point is the paper's total after the published epochs at the
+baseline's speed; times_faster is against its minutes. Writes time_to_quality.csv and .png.
 """
 
 from dataclasses import replace
