@@ -39,29 +39,46 @@ def _pictures() -> dict[str, plt.Figure]:
         "projections": plotting.projections({"PCA": points, "ICA": points}, variants, "t"),
         "paths": plotting.recursion_paths(points, {"a 2": points[:5]}, variants, "t"),
         "bars": plotting.bars(table, "t", "BCE"),
+        "curves": plotting.curves(
+            pd.DataFrame({"minutes": [1, 10], "total": [3.0, 2.0], "who": "a"}),
+            "minutes",
+            "total",
+            "who",
+            "t",
+            "minutes",
+            "BCE",
+        ),
+        "scatter": plotting.scatter_by_pair(
+            pd.DataFrame({"probe": [0.5, 0.9], "excess": [2.0, 1.0], "trained": ["a,b", "c,d"]}),
+            "probe",
+            "excess",
+            "trained",
+            "t",
+            "accuracy",
+            "excess",
+        ),
         "quartiles": plotting.quartile_curve({"L1": rng.random((6, 30))}, "t", "step", "change"),
         "layers": plotting.architecture({"E": plotting.layers(LAVAE().encoder)}, "t"),
     }
 
 
-def _bytes(figure: plt.Figure, kind: str) -> bytes:
-    stream = io.BytesIO()
-    metadata = {"Software": None} if kind == "png" else {"CreationDate": None}
-    figure.savefig(stream, format=kind, metadata=metadata)
-    return stream.getvalue()
+def _bytes(figure: plt.Figure) -> tuple[bytes, bytes]:
+    png, pdf = io.BytesIO(), io.BytesIO()
+    figure.savefig(png, format="png", dpi=50, metadata={"Software": None})
+    figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
+    return png.getvalue(), pdf.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["png", "pdf"])
-def test_the_same_picture_twice_has_the_same_bytes(kind):
+def test_the_same_picture_twice_has_the_same_bytes():
     first, second = _pictures(), _pictures()
-    assert {name: _bytes(figure, kind) for name, figure in first.items()} == {
-        name: _bytes(figure, kind) for name, figure in second.items()
-    }
+    assert first.keys() == second.keys()
+    for name, figure in first.items():
+        assert _bytes(figure) == _bytes(second[name]), name
 
 
 def test_every_axis_of_a_chart_has_a_name():
     pictures = _pictures()
-    for name in ("projections", "paths", "quartiles"):
+    for name in ("projections", "paths", "quartiles", "curves", "scatter"):
         for axis in pictures[name].axes:
             assert axis.get_xlabel() and axis.get_ylabel(), name
     assert pictures["bars"].axes[0].get_ylabel() == "BCE"
