@@ -93,4 +93,4 @@ if __name__ == "__main__":
     table = measure()
     table.to_csv(HERE / "time_to_quality.csv", index=False, float_format="%.2f")
     draw(table)
-    print(table.round(2).to_string(index=False))
+    print(table.to_string(index=False))

@@ -1,4 +1,4 @@
-"""Every claim of the paper as statistics, each with a rule that was fixed before looking.
+"""Every claim of the paper as statistics, each with a bound that was fixed before looking.
 
 A statistic is a mean over the test images, or the ratio of two such means. Its 95% interval is a
 bootstrap over seeds and, within them, over test images. A part of a claim holds when the whole

@@ -39,6 +39,11 @@ def require_whole(what: str, value: object, least: int, most: int | None = None)
         raise InvalidInputError(f"{what} must be a whole number {limits}, got {value!r}")
 
 
+def require_seed(value: object) -> None:
+    """Raise InvalidInputError unless `value` is a seed that every library takes."""
+    require_whole("seed", value, 0, 2**32 - 1)  # scikit-learn's largest
+
+
 def require_number(what: str, value: object, positive: bool = False) -> None:
     """Raise InvalidInputError unless `value` is finite and at least 0, or above 0 if `positive`."""
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

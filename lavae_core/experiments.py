@@ -83,7 +83,8 @@ class Experiment:
         pairs = [Pair.parse(pair) for stage in self._stages() for pair in stage.pairs]
         names = {name for pair in pairs for name in (pair.first, pair.second)}
         return asdict(self) | {
-            "versions": {kind.KIND: kind.VERSION for kind in kinds}, "threads": THREADS, "data_sha256": sums,
+            "versions": {kind.KIND: kind.VERSION for kind in kinds},
+            "threads": THREADS, "data_sha256": sums,
             "augmentations": {name: augmentations.fingerprint(name) for name in sorted(names)},
         }  # fmt: skip
 

@@ -22,6 +22,7 @@ from lavae_core.errors import (
     StoreError,
     require_known,
     require_number,
+    require_seed,
     require_whole,
 )  # fmt: skip
 from lavae_core.experiments import (
@@ -227,12 +228,12 @@ def _notebook(item: str) -> str:
     return found[0].stem
 
 
-def _seed(seed: int | None) -> int:
+def _seed(seed: int | str | None) -> int:
     given = (os.environ.get("LAVAE_SEED") or "0") if seed is None else seed
-    whole = not isinstance(given, bool) and re.fullmatch(r"\d+", str(given))
-    if not whole or int(given) >= 2**32:  # scikit-learn takes no larger one
-        raise InvalidInputError(f"seed must be a whole number from 0 to 2^32 - 1, got {given!r}")
-    return int(given)
+    if isinstance(given, str) and re.fullmatch(r"[0-9]+", given):
+        given = int(given)
+    require_seed(given)
+    return given
 
 
 def _one_line_errors() -> None:

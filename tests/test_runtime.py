@@ -1,7 +1,9 @@
 """How numbers are computed: what the processor reports decides the precision, which is in every key."""
 
+import numpy  # noqa: F401  (brings a BLAS of its own)
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from lavae_core import runtime
 from lavae_core.errors import InvalidInputError
@@ -24,9 +26,9 @@ def test_an_unknown_precision_is_named_with_the_known_ones():
 
 
 def test_every_library_computes_with_as_many_threads():
-    from threadpoolctl import threadpool_info
-
+    torch.set_num_threads(1)
+    threadpool_limits(1)
     runtime.start("cpu")
     assert torch.get_num_threads() == runtime.THREADS
-    blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-    assert all(threads <= runtime.THREADS for threads in blas)
+    blas = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+    assert blas == {runtime.THREADS}

@@ -11,6 +11,7 @@ from made_up import uint8_images
 from matplotlib.figure import Figure
 
 from lavae_core import data, paths, study
+from lavae_core.companion.settings import Settings
 from lavae_core.errors import InvalidInputError, StoreError
 from lavae_core.experiments import Conditional, Head, Joint, Maps, NonLinear, Stage1
 from lavae_core.principal import from_principal
@@ -197,6 +198,11 @@ def test_results_go_to_the_committed_folder(checkout):
     assert (checkout / "figures" / "table_01.csv").read_text() == ",x\n0,1.2346\n"
     told = json.loads((checkout / "figures" / "claims.json").read_text())
     assert (told["profile"], told["seeds"], told["device"]) == ("quick", [0, 1], "cpu")
+
+
+@pytest.mark.parametrize(("profile", "seed"), [("quick", 0), ("quick", 1), ("smoke", 0)])
+def test_a_run_looks_where_its_notebooks_write(profile, seed):
+    assert Settings(profile, seed).figures == Study(profile, seed)._folder()
 
 
 @pytest.mark.parametrize(("profile", "seed"), [("smoke", 0), ("quick", 1)])

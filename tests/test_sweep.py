@@ -153,7 +153,9 @@ def test_options_that_do_not_go_together(arguments, capsys):
 
 def test_a_seed_out_of_range(capsys):
     assert cli.main(["--seeds", "0", "-1"]) == 2
-    assert "error: seed -1 is not from 0 to 2^32 - 1" in capsys.readouterr().err
+    assert (
+        "error: seed must be a whole number from 0 to 4294967295, got -1" in capsys.readouterr().err
+    )
 
 
 # -- a Dask cluster on the loopback address --------------------------------------------------------

@@ -9,7 +9,7 @@ from dataclasses import replace
 from lavae_core.companion.files import shown
 from lavae_core.companion.notebooks import Notebook, choose, discover
 from lavae_core.companion.settings import Settings
-from lavae_core.errors import InvalidInputError, LavaeError
+from lavae_core.errors import InvalidInputError, LavaeError, require_seed
 from lavae_core.profiles import PROFILES
 
 DESCRIPTION = (
@@ -93,8 +93,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.list:
         _list(chosen)
         return 0
-    for seed in options.seeds or [options.seed]:
-        _require_seed(seed)
+    for seed in options.seeds or [options.seed or 0]:
+        require_seed(seed)
     _require_device(options.device)
     settings = Settings(options.profile, options.seed, options.device, options.force)
     if options.seeds:
@@ -119,11 +119,6 @@ def _sweep(options, everything: list[Notebook], settings: Settings):
 def _list(notebooks: list[Notebook]) -> None:
     for notebook in notebooks:
         print(f"{notebook.number}  {notebook.title()}  [figures/{notebook.output_stem}*]")
-
-
-def _require_seed(seed: int | None) -> None:
-    if seed is not None and not 0 <= seed < 2**32:
-        raise InvalidInputError(f"seed {seed} is not from 0 to 2^32 - 1")
 
 
 def _require_device(device: str | None) -> None:

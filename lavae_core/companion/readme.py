@@ -34,12 +34,12 @@ def write_minutes(notebooks: list[Notebook], settings: Settings) -> None:
     kept = artifacts.manifests()
     if None in records or not all(kept.keys() >= set(record["used"]) for record in records):
         return  # not all is done, or some of it was deleted since
+    specs = {name: content["spec"] for name, content in kept.items()}
     charged: set[str] = set()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for notebook, record in zip(notebooks, records, strict=True):
-        specs = {name: content["spec"] for name, content in kept.items()}
         own = [used for used in record["used"] if _seed(specs[used]) == (settings.seed or 0)]
         needed = {name for used in own for name in _with_stages(used, specs)}
         new = needed - charged
