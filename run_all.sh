@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Prepares a Python environment once, then runs the companion; options: ./run_all.sh --help
 set -euo pipefail
-# Of a user's shell: with Agg the notebooks lose their pictures, and packages from elsewhere go first.
-unset MPLBACKEND PYTHONPATH PYTHONHOME
+# Of a user's shell: with Agg the notebooks lose their pictures, packages from elsewhere go first, and
+# what is imported would be compiled anew in every kernel.
+unset MPLBACKEND PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 venv=$here/.venv
@@ -41,8 +42,9 @@ make_venv() {
 install() {
   echo "installing the packages into .venv, once (on Linux some GB, most of it torch) ..." >&2
   rm -f "$stamp" # so that what a killed installation leaves is made anew
-  (cd "$here" && "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off \
-    -c requirements.lock -e '.[test]' 2>&1) | tee "$log" >&2 ||
+  # Not compiled: a minute less, and of torch most is never imported.
+  (cd "$here" && "$venv/bin/python" -m pip install --no-compile --disable-pip-version-check \
+    --progress-bar off -c requirements.lock -e '.[test]' 2>&1) | tee "$log" >&2 ||
     fail "pip could not install the packages; see ${log#"$PWD"/}"
   ready "$venv" || fail "the new .venv does not work; see ${log#"$PWD"/}"
   "$venv/bin/python" -P "$probe" --stamp "$stamp"

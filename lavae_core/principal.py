@@ -13,10 +13,9 @@ from torch import Tensor
 
 from lavae_core.experiments import Stage1, load_or_train
 from lavae_core.models import LAVAE, Encoder
-from lavae_core.profiles import Schedule
+from lavae_core.profiles import Start
 from lavae_core.tasks import to_float
 
-N_ORIGINALS = 3000  # in four variants; of 500 the components are too rough (benchmarks/README.md)
 RIDGE = 0.05  # of the features' mean variance
 POSTERIOR_STD = 0.3  # the components themselves have a standard deviation of 1
 
@@ -27,6 +26,7 @@ class PrincipalStart(Stage1):
     convolutions stay random and its means are the components."""
 
     KIND = "start"
+    schedule: Start
 
     @property
     def label(self) -> str:
@@ -34,7 +34,7 @@ class PrincipalStart(Stage1):
 
     def initial(self) -> LAVAE:
         model = super().initial()
-        images = self.setting.variants(self.pair)[:, :N_ORIGINALS]
+        images = self.setting.variants(self.pair)[:, : self.schedule.originals]
         start_at_components(model.encoder, images.flatten(0, 1))
         for layer in (model.encoder.conv1, model.encoder.conv2, model.encoder.to_mu):
             layer.requires_grad_(False)
@@ -51,7 +51,7 @@ class FromPrincipal(Stage1):
         return load_or_train(self.start).requires_grad_(True)
 
 
-def from_principal(stage1: Stage1, schedule: Schedule | None) -> Stage1:
+def from_principal(stage1: Stage1, schedule: Start | None) -> Stage1:
     """`stage1` after a start of this schedule; `stage1` itself, from random weights, for None."""
     if schedule is None:
         return stage1

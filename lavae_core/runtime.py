@@ -42,7 +42,8 @@ def start(device: str = "cpu", precision: str | None = None) -> Runtime:
     if precision not in (None, "fp32", "bf16"):
         raise InvalidInputError(f"unknown precision {precision!r}; allowed: fp32, bf16")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only so
-    torch.use_deterministic_algorithms(True)
+    # What use_deterministic_algorithms(True) does, without its import of torch's compiler (3 s).
+    torch.set_deterministic_debug_mode("error")
     # Nothing here reads memory that was not written, so filling it first is only a cost.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.set_num_threads(THREADS)

@@ -30,6 +30,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy starts its threads w
 
 import made_up
 import torch
+import torch._dynamo  # noqa: F401  (an optimizer loads it: once here, not in every fork)
 
 from lavae_core import data, experiments, paths, runtime, tasks, training
 from lavae_core.profiles import Schedule

@@ -15,7 +15,7 @@ PARTS = ["style", "format", "unit tests", "notebooks", "nbval", "same bits"]
 
 
 @pytest.mark.parametrize("failing", [None, *PARTS])
-def test_every_part_runs_and_any_that_fails_fails_the_check(failing, home, monkeypatch):
+def test_every_part_runs_and_any_that_fails_fails_the_check(failing, home, monkeypatch, capsys):
     ran = []
 
     def part(name, *_):
@@ -26,7 +26,22 @@ def test_every_part_runs_and_any_that_fails_fails_the_check(failing, home, monke
     monkeypatch.setattr(check, "_run", part)
     monkeypatch.setattr(check, "_compare", lambda *_: part("same bits"))
     assert check.check() == (failing is not None)
-    assert ran == PARTS
+    assert sorted(ran) == sorted(PARTS)  # of two at once either begins first
+    assert [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()[-6:]] == PARTS
+
+
+def test_two_parts_at_once_keep_their_lines_apart(capfd):
+    def prints(word, code):
+        line = f"import sys, time; print({word!r} * 2); time.sleep(0.5); print({word!r}); {code}"
+        return word, ["timeit", "-n1", "-r1", line], {}
+
+    rows = check._run_both(prints("quiet", "sys.exit(1)"), prints("shown", ""))
+    assert [(name, result) for name, _, result in rows] == [
+        ("quiet", "failed (exit 1)"),
+        ("shown", "passed"),
+    ]
+    out = capfd.readouterr().out
+    assert out.index("shown") < out.rindex("shown") < out.index("quietquiet") < out.rindex("quiet")
 
 
 @pytest.mark.parametrize("notebook", discover(), ids=lambda notebook: notebook.name)

@@ -11,11 +11,11 @@ from lavae_core.augmentations import Pair, variants
 from lavae_core.experiments import Joint, Maps, Stage1, load_or_train
 from lavae_core.models import Encoder
 from lavae_core.principal import from_principal, principal_components, start_at_components
-from lavae_core.profiles import Schedule
+from lavae_core.profiles import Schedule, Start
 from lavae_core.tasks import to_float
 
 EPOCHS = Schedule(epochs=2, batch=8, lr=1e-3, warmup=2)  # 16 steps of the 64 images
-START = replace(EPOCHS, epochs=1, decay="constant")
+START = Start(epochs=1, batch=8, lr=1e-3, warmup=2, decay="constant")
 PAIR = "flip_lr,rotate_cw"
 
 
@@ -65,6 +65,7 @@ def test_the_start_is_in_the_key(setting):
         Stage1(setting, PAIR, EPOCHS),
         started(setting),
         started(setting, replace(START, lr=2e-3)),
+        started(setting, replace(START, originals=12)),
         started(replace(setting, seed=1)),
     ]
     assert len({artifacts.key_of(Maps(stage).spec()) for stage in stages}) == len(stages)
@@ -98,10 +99,9 @@ def test_stage_1_goes_on_with_every_weight_of_its_start(setting):
 def test_the_start_takes_its_components_from_the_first_originals_in_all_variants(
     setting, monkeypatch
 ):
-    monkeypatch.setattr(principal, "N_ORIGINALS", 12)  # of 16
     seen = []
     monkeypatch.setattr(principal, "start_at_components", lambda encoder, x: seen.append(x))
-    started(setting).start.initial()
+    started(setting, replace(START, originals=12)).start.initial()  # of 16
     images = variants(uint8_images(16), Pair.parse(PAIR), split="train", seed=0)
     assert torch.equal(seen[0], images[:, :12].flatten(0, 1))
 

@@ -1,5 +1,8 @@
 """How numbers are computed: what the processor reports decides the precision, which is in every key."""
 
+import subprocess
+import sys
+
 import numpy  # noqa: F401  (brings a BLAS of its own)
 import pytest
 import torch
@@ -32,3 +35,15 @@ def test_every_library_computes_with_as_many_threads():
     assert torch.get_num_threads() == runtime.THREADS
     blas = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
     assert blas == {runtime.THREADS}
+
+
+def test_algorithms_are_deterministic_and_the_compiler_is_not_loaded():
+    code = """
+import sys, torch
+from lavae_core import evaluation, runtime, study
+runtime.start("cpu")
+assert torch.are_deterministic_algorithms_enabled()
+assert not torch.is_deterministic_algorithms_warn_only_enabled()
+assert "torch._dynamo" not in sys.modules
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -189,9 +189,10 @@ def cluster(tmp_path_factory):
             client.wait_for_workers(2, timeout=60)
         yield address
     finally:
-        for process in running:
-            process.terminate()
-        for process in running:
+        for process in running:  # a nanny before its worker, which it would start again
+            tree = psutil.Process(process.pid)
+            for each in [tree, *tree.children(recursive=True)]:
+                each.kill()
             process.wait(30)
 
 

@@ -1,6 +1,7 @@
 """`run_all.sh --check`: style, unit tests, all notebooks in the smoke profile, then nbval on them.
 
-The notebooks run in a fresh LAVAE_HOME, and nbval runs them again in another fresh one: it compares
+Unit tests and notebooks run at the same time: each keeps little more than one core busy, most of the
+time with starting processes and importing. The notebooks run in a fresh LAVAE_HOME, and nbval runs them again in another fresh one: it compares
 two trainings, so it tests that training is deterministic and not that a model can be loaded. In the
 end the two folders are compared file by file: weights, tables and pictures have the same bytes.
 """
@@ -11,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TextIO
 
 from lavae_core import data
 from lavae_core.companion.display import table
@@ -22,8 +25,7 @@ from lavae_core.paths import CHECKOUT, home
 
 MINUTES_AT_MOST = 30  # for one part; a dead kernel would otherwise hold nbval up for long
 PROGRAMS = ("ruff", "pytest", "nbval", "hypothesis", "xdist")
-# Most of the time goes into starting processes and importing, on one core: two at a time.
-_AT_ONCE = ("-n", "2", "--dist")
+Part = tuple[str, list[str], dict[str, str | None]]  # its name, the module to run, the environment
 
 
 def check() -> int:
@@ -36,14 +38,14 @@ def check() -> int:
     with tempfile.TemporaryDirectory(prefix="lavae-check-") as folder:
         first, second = _fresh_home(Path(folder, "first")), _fresh_home(Path(folder, "second"))
         executed = Path(first["LAVAE_HOME"], "runs", "smoke", "notebooks")
-        parts = [
-            ("style", ["ruff", "check", "."], {}),
-            ("format", ["ruff", "format", "--check", "."], {}),
-            ("unit tests", ["pytest", "tests", "--durations=10", *_AT_ONCE, "worksteal"], {}),
+        results = [_run("style", ["ruff", "check", "."], {})]
+        results.append(_run("format", ["ruff", "format", "--check", "."], {}))
+        results += _run_both(
+            ("unit tests", ["pytest", "tests", "--durations=10"], {}),
             ("notebooks", ["lavae_core.companion", "--profile", "smoke"], first),
-            ("nbval", _nbval([executed / name for name in names]), _nbval_variables(second)),
-        ]
-        results = [_run(*part) for part in parts]
+        )
+        nbval = _nbval([executed / name for name in names])
+        results.append(_run("nbval", nbval, _nbval_variables(second)))
         results.append(_compare(Path(first["LAVAE_HOME"]), Path(second["LAVAE_HOME"])))
     print("\n" + table([["part", "minutes", "result"], *results]), flush=True)
     return 0 if all(result == "passed" for *_, result in results) else 1
@@ -60,7 +62,7 @@ def _fresh_home(folder: Path) -> dict[str, str | None]:
 
 def _nbval(executed: list[Path]) -> list[str]:
     options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "300"]
-    options += [*_AT_ONCE, "loadfile"]  # the cells of a notebook belong to one kernel
+    options += ["-n", "2", "--dist", "loadfile"]  # the cells of a notebook belong to one kernel
     # Their folder has no configuration of pytest, and must not look for one above it.
     own = ["-c", os.devnull, "--rootdir", str(executed[0].parent), "-p", "no:cacheprovider"]
     return ["pytest", *options, *own, *map(str, executed)]
@@ -100,9 +102,22 @@ def _compare(first: Path, second: Path) -> list[str]:
     return ["same bits", "0.0", result]
 
 
-def _run(name: str, module: list[str], variables: dict[str, str | None]) -> list[str]:
-    """One row of the summary; everything that the part prints is printed as it comes."""
-    print(f"\n=== {name}: {' '.join(module[:3])} ===", flush=True)
+def _run_both(quiet: Part, shown: Part) -> list[list[str]]:
+    """A row for each of two parts that run at once; what the first prints comes when both ended."""
+    with tempfile.TemporaryFile("w+") as printed, ThreadPoolExecutor(max_workers=1) as pool:
+        beside = pool.submit(_run, *quiet, printed)
+        second = _run(*shown)
+        first = beside.result()
+        printed.seek(0)
+        print(printed.read(), flush=True)
+    return [first, second]
+
+
+def _run(
+    name: str, module: list[str], variables: dict[str, str | None], output: TextIO | None = None
+) -> list[str]:
+    """One row of the summary; everything that the part prints comes at once, or goes to `output`."""
+    print(f"\n=== {name}: {' '.join(module[:3])} ===", file=output, flush=True)
     start = time.monotonic()
     try:
         code = subprocess.run(
@@ -111,6 +126,8 @@ def _run(name: str, module: list[str], variables: dict[str, str | None]) -> list
             # Threads that wait would otherwise spin on the core that the other process needs.
             env=changed_environment({"OMP_WAIT_POLICY": "passive"} | variables),
             timeout=60 * MINUTES_AT_MOST,
+            stdout=output,
+            stderr=output,
         ).returncode
         result = "passed" if code == 0 else f"failed (exit {code})"
     except subprocess.TimeoutExpired:
