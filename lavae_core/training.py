@@ -122,35 +122,39 @@ def train(
     progress = Progress(label, total, done=step)
     order = _Order(task.size, batch, seed, runtime.device)
     noise = torch.Generator(device=runtime.device)
-    window: dict[str, float] = {}
+    window: list[dict[str, float]] = []
     while step < total:
-        with runtime.autocast():
-            terms = task.losses(
-                order.batch(step), noise.manual_seed(seeding.stream(seed, "noise", step))
-            )
-            loss = sum(terms.values())
-        values = {name: value.item() / (batch * task.width) for name, value in terms.items()}
+        noise.manual_seed(seeding.stream(seed, "noise", step))
+        values = _backward(task, order.batch(step), noise, runtime)
         if not math.isfinite(sum(values.values())):
             raise TrainingError(
                 f"{label}: the loss is not finite at step {step + 1} of {total}; "
                 f"the last good state is kept; lower the learning rate ({schedule.lr:g})"
             )
-        loss.backward()
         optimizer.step(learning_rate(schedule, step, total))
         step += 1
-        for name, value in values.items():
-            window[name] = window.get(name, 0.0) + value
+        window.append(values)
         if step % LOG_STEPS == 0 or step == total:
-            count = step % LOG_STEPS or LOG_STEPS
-            row = {name: value / count for name, value in window.items()}
+            row = {name: sum(each[name] for each in window) / len(window) for name in values}
             curve.append({"step": step, **row})
-            progress.update(count, row)
-            window = {}
+            progress.update(len(window), row)
+            window.clear()
         if step % CHECKPOINT_STEPS == 0 and step < total:
             _save(checkpoint, optimizer, step, curve, time.monotonic() - started)
     progress.close()
     optimizer.release()
     return {"curve": curve, "seconds": round(time.monotonic() - started, 3)}
+
+
+def _backward(
+    task: Task, index: Tensor, noise: torch.Generator, runtime: Runtime
+) -> dict[str, float]:
+    """Add the gradients of a batch to those of the parameters; each loss as a mean over images."""
+    with runtime.autocast():
+        terms = task.losses(index, noise)
+        loss = sum(terms.values())
+    loss.backward()
+    return {name: value.item() / (len(index) * task.width) for name, value in terms.items()}
 
 
 class _Order:

