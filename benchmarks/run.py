@@ -44,8 +44,8 @@ N_TRAIN, N_TEST = 60_000, 10_000
 EPOCH_1 = 4 * N_TRAIN // 64  # steps of 64 images, every variant once
 EPOCH_2 = EPOCH_3 = N_TRAIN // 64  # steps of 64 originals with their variants
 PAPER_EPOCHS = {"stage 1": 100, "stage 2": 60}
-# Multiply-adds of a step of 64 as the paper's networks are written, times two for operations:
-# encoder 6.6e6 (forward; the first layer needs no gradient of its input), decoder 12.7e6.
+# Of the paper's networks as they are written. Multiply-adds of an image, forward: encoder 6.8e6,
+# decoder 6.7e6; backward twice that, but for the gradient of the input (0.2e6). Times 64, times two.
 STEP_FLOP = 5.2e9
 
 
@@ -80,7 +80,8 @@ def baseline_word() -> float:
 def per_engine_step(task: tasks.Task, schedule: Schedule) -> float:
     """Seconds a step of the project's own loop on `task`, checkpoints and log included."""
     short = Schedule(
-        epochs=ENGINE_STEPS * schedule.batch / (task.size * task.width), batch=schedule.batch
+        epochs=ENGINE_STEPS * schedule.batch / (task.size * task.images_per_sample),
+        batch=schedule.batch,
     )
     with tempfile.TemporaryDirectory() as folder:
         return seconds(

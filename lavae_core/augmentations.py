@@ -295,18 +295,6 @@ class Pair:
         return get(self.first).order, get(self.second).order
 
 
-# The paper's trained pairs (Figure 7) come first, then those it only transfers to.
-PAPER_PAIRS: dict[str, Pair] = {
-    "flips": Pair("flip_lr", "flip_ud"),
-    "shear_canny": Pair("shear_x", "canny"),
-    "mini_edge": Pair("mini_image", "edge_detect"),
-    "rotate_flip": Pair("rotate_cw", "flip_lr"),
-    "rotations": Pair("rotate_cw", "rotate_ccw"),
-    "mini_shear": Pair("mini_image", "shear_x"),
-    "mini_canny": Pair("mini_image", "canny"),
-}
-
-
 def variants(
     images: Tensor,
     pair: Pair,

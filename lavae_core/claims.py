@@ -1,16 +1,20 @@
-"""Every claim of the paper as statistics, each with a bound that was fixed before looking.
+"""Every claim of the paper as statistics, each with a bound.
+
+The paper states its claims without bounds, so they are this companion's. Not all are from before the
+numbers were seen. Changed after that, to be closer to the paper's words or harder to pass: which
+transfers are asked for, on which side the reverse's own order holds, the statistic and the bound of
+symmetry, the bound of what the CVAE in LAVAE's training costs, and that a claim is open of which no
+part holds and one is open.
 
 A statistic is a mean over the test images, or the ratio of two such means. Its 95% interval is a
 bootstrap over seeds and, within them, over test images. A part of a claim holds when the whole
 interval is on the claimed side of the bound, fails when the whole interval is on the other side,
-and is open in between. A claim holds when all its parts hold (or, where it says that something
-can happen, any of them), holds in part when some do, does not hold when all fail, and is open
-otherwise.
+and is open in between. A claim holds when all its parts hold, holds in part when some do, does not
+hold when all fail, and is open otherwise.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -42,13 +46,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim, where the paper makes it, and its parts; without parts it cannot be tested.
-    enough: "all" of the parts, or "any"."""
+    """A claim, where the paper makes it, and its parts; without parts it cannot be tested."""
 
     text: str
     section: str
     parts: tuple[Part, ...]
-    enough: str = "all"
 
 
 def _published(model: str, other: str, column: str = "total", below: str | None = None) -> float:
@@ -56,26 +58,19 @@ def _published(model: str, other: str, column: str = "total", below: str | None 
     return paper.TABLE_1.loc[model, column] / paper.TABLE_1.loc[other, below or column]
 
 
-def _transfers() -> tuple[Part, ...]:
-    """A head of another pair against the native decoder, for every cell off the diagonal."""
+def _published_wins() -> tuple[Part, ...]:
+    """A head of another pair against the native decoder, for the cells where the paper's wins."""
+    ratios = paper.FIGURE_7 / np.diag(paper.FIGURE_7)  # each column over its native total
     return tuple(
         Part(f"{trained} to {evaluated}, over native", f"transfer/{trained}/{evaluated}",
-             f"native/{evaluated}", "below", 1.0,
-             paper.FIGURE_7.loc[trained, evaluated] / paper.FIGURE_7.loc[evaluated, evaluated])
-        for evaluated, trained in product(HEATMAP_PAIRS, HEATMAP_PAIRS)
-        if trained != evaluated
+             f"native/{evaluated}", "below", 1.0, ratio)
+        for (trained, evaluated), ratio in ratios.stack().items()
+        if ratio < 1
     )  # fmt: skip
 
 
-def _reverses(name: str, what: str) -> tuple[Part, ...]:
-    return tuple(
-        Part(f"{pair}: {what}", f"{name}/{pair}", f"composed/{pair}", "below", 1.1)
-        for pair in HEATMAP_PAIRS
-    )
-
-
 CLAIMS = (
-    Claim("LAVAE beats both CVAEs and a standard VAE on the four variants", "Table I, abstract", (
+    Claim("LAVAE beats both CVAEs, and a VAE of the originals, on the four variants", "Table I, abstract", (
         Part("LAVAE: total over the CVAE's", "bce/LAVAE/total", "bce/CVAE/total", "below", 1.0,
              _published("LAVAE", "CVAE")),
         Part("LAVAE: total over that of the CVAE in its training", "bce/LAVAE/total",
@@ -83,31 +78,35 @@ CLAIMS = (
              _published("LAVAE", "CVAE, LAVAE training")),
         Part("LAVAE: total over that of a VAE of originals", "bce/LAVAE/total", "bce/VAE/total", "below", 1.0),
     )),
-    Claim("the composition emerges without being trained", "Section IV-C", (
+    Claim("the composition of the flips emerges without being trained", "Section IV-C", (
         Part("LAVAE: composed over the single map L1", "bce/LAVAE/composed", "bce/LAVAE/first", "below", 1.1,
              _published("LAVAE", "LAVAE", "composed", "first")),
         Part("LAVAE: composed over the image's own latent", "bce/LAVAE/composed", "bce/own latent/composed",
              "below", 1.2),
     )),
     Claim("reverse composition works with some loss (against the trained order)", "Section IV-C",
-          _reverses("reverse", "reverse over composed, trained order")),
-    Claim("reverse composition reaches the image of its own order (asked here; the paper says it does not)",
-          "Section IV-C",
-          _reverses("reverse, own order", "reverse over composed, own order")),
-    Claim("inverses lead from any variant to any other", "Section IV-C", (
+          tuple(
+        Part(f"{pair}: reverse over composed, trained order", f"reverse/{pair}", f"composed/{pair}", "below", 1.1)
+        for pair in HEATMAP_PAIRS
+    )),
+    Claim("where the order matters, the reverse composition is not the image of the reverse order", "Section IV-C", tuple(
+        Part(f"{pair}: reverse over composed, own order", f"reverse, own order/{pair}", f"composed/{pair}", "above", 1.1)
+        for pair in HEATMAP_PAIRS if pair != FLIPS  # flips commute
+    )),
+    Claim("inverses lead from any variant to any other of the flips", "Section IV-C", (
         Part("any to any: twelve routes over own latents", "bce/any to any", "bce/own latent/mean", "below", 1.1),
     )),
     Claim("recursion is stable around some samples", "Section IV-C", (
         Part("recursion: share of images that settle in 7 steps", "stable", None, "above", 0.5),
     )),
-    Claim("transferring can beat native training", "Section V-B", _transfers(), enough="any"),
-    Claim("a conditional CVAE does not keep the identity of the image", "Section V-C", (
-        Part("CVAE: outputs nearest to their own original", "identity/CVAE", None, "below", 0.5),
-        Part("LAVAE: outputs nearest to their own original", "identity/LAVAE", None, "above", 0.5),
+    Claim("transferring beats native training where the paper's does", "Section V-B", _published_wins()),
+    Claim("another one-hot does not make a conditional CVAE augment the image", "Section V-C", (
+        Part("CVAE: outputs that, flipped back, are nearest to their original", "identity/CVAE", None, "below", 0.5),
+        Part("LAVAE: outputs that, flipped back, are nearest to their original", "identity/LAVAE", None, "above", 0.5),
     )),
     Claim("a CVAE in LAVAE's training reconstructs worse and does not compose", "Section V-C", (
         Part("CVAE in LAVAE's training: original over LAVAE's", "bce/CVAE, LAVAE training/original", "bce/LAVAE/original",
-             "above", 1.0, _published("CVAE, LAVAE training", "LAVAE", "original")),
+             "above", 1.05, _published("CVAE, LAVAE training", "LAVAE", "original")),
         Part("CVAE in LAVAE's training: composed over its first", "bce/CVAE, LAVAE training/composed",
              "bce/CVAE, LAVAE training/first", "above", 2.0,
              _published("CVAE, LAVAE training", "CVAE, LAVAE training", "composed", "first")),
@@ -118,7 +117,7 @@ CLAIMS = (
         Part("non-linear maps: composed over the linear maps'", "bce/non-linear/composed", "bce/LAVAE/composed",
              "above", 1.0),
     )),
-    Claim("non-linear maps cannot be inverted", "Section IV-B", ()),
+    Claim("non-linear maps are not simple to invert", "Section IV-B", ()),
     Claim("training stages 1 and 2 at once is worse", "Section IV-B", (
         Part("at once over two stages: total through the maps", "bce/at once, mapped/total", "bce/two stages, mapped/total",
              "above", 1.0),
@@ -130,7 +129,8 @@ CLAIMS = (
              "above", 1.05),
     )),
     Claim("the regions of a pair are arranged symmetrically", "Section V-D", tuple(
-        Part(f"{pair}: opposite sides differ in length by", f"asymmetry/{pair}", None, "below", 0.25)
+        # Of four random points (standard normal, 16 dimensions) 5% differ less.
+        Part(f"{pair}: opposite sides differ in length by", f"asymmetry/{pair}", None, "below", 0.05)
         for pair in HEATMAP_PAIRS
     )),
     Claim("samples of a bounding box of the originals are originals", "Section V-A", (
@@ -153,7 +153,7 @@ def table(seeds: Seeds) -> pd.DataFrame:
     rows = []
     for claim in CLAIMS:
         parts = [_row(part, seeds) for part in claim.parts]
-        verdict = _together([row["part verdict"] for row in parts], claim.enough)
+        verdict = _together([row["part verdict"] for row in parts])
         head = {"claim": claim.text, "section": claim.section, "verdict": verdict}
         rows += [head | row for row in parts] or [head]
     return pd.DataFrame(rows)
@@ -179,13 +179,13 @@ def _judge(part: Part, low: float, high: float) -> str:
     return HOLDS if inside else FAILS if outside else OPEN
 
 
-def _together(verdicts: list[str], enough: str) -> str:
+def _together(verdicts: list[str]) -> str:
     found = set(verdicts)
     if not found:
         return NOT_TESTABLE
     if found == {NOT_MEASURED}:
         return NOT_MEASURED
-    if found == {HOLDS} or (enough == "any" and HOLDS in found):
+    if found == {HOLDS}:
         return HOLDS
     if HOLDS in found:
         return IN_PART

@@ -15,7 +15,7 @@ from torch import Tensor
 from lavae_core.augmentations import VARIANTS
 from lavae_core.errors import InvalidInputError, require_whole
 from lavae_core.experiments import CHUNK, encode
-from lavae_core.latent_maps import REVERSE, VARIANT_WORDS
+from lavae_core.latent_maps import REVERSE, VARIANT_WORDS, inverse_word
 from lavae_core.models import CVAE, FEATURES, LAVAE, NATIVE
 from lavae_core.tasks import to_float
 
@@ -79,7 +79,7 @@ def autoencoding_image_scores(model: LAVAE, images: Tensor) -> dict[str, Tensor]
 
 
 def autoencoding_scores(model: LAVAE, images: Tensor) -> pd.DataFrame:
-    """Each variant encoded and decoded itself, as lavae_scores: the bound for any map."""
+    """Each variant encoded and decoded itself, as lavae_scores: what maps without error would score."""
     return _table(autoencoding_image_scores(model, images))
 
 
@@ -162,8 +162,7 @@ def reverse_score(model: LAVAE, originals: Tensor, target: Tensor) -> tuple[floa
 
 def word_between(source: str, target: str) -> str:
     """The word that leads from one variant to another, by way of the original: any-to-any."""
-    back = [f"{letter}^-1" for letter in reversed(VARIANT_WORDS[source].split())]
-    return " ".join(back + VARIANT_WORDS[target].split())
+    return f"{inverse_word(VARIANT_WORDS[source])} {VARIANT_WORDS[target]}".strip()
 
 
 def any_to_any_scores(model: LAVAE, images: Tensor) -> pd.DataFrame:
@@ -180,9 +179,8 @@ def any_to_any_scores(model: LAVAE, images: Tensor) -> pd.DataFrame:
 def round_trip_error(model: LAVAE, images: Tensor, word: str) -> float:
     """Relative error |z L^-1 L - z| / |z| over the latents of images (N, 28, 28)."""
     mu, _ = encode(model, images)
-    back = " ".join(f"{letter}^-1" for letter in reversed(word.split()))
-    there = model.maps(model.maps(mu, back), word)
-    return ((there - mu).norm() / mu.norm()).item()
+    again = model.maps(model.maps(mu, inverse_word(word)), word)
+    return ((again - mu).norm() / mu.norm()).item()
 
 
 @torch.no_grad()
@@ -222,7 +220,7 @@ def recursion(model: LAVAE, images: Tensor, word: str, steps: int) -> tuple[Tens
     return torch.stack(shown).squeeze(2), torch.stack(latents)
 
 
-def change_per_step(images: Tensor) -> np.ndarray:
+def two_step_changes(images: Tensor) -> np.ndarray:
     """Squared pixel distance of a recursion's images two steps apart, (steps - 1, N).
 
     Two applications of an involution are the identity, so images[t + 2] should equal images[t].

@@ -392,8 +392,8 @@ def encode_variants(model: LAVAE, images: Tensor) -> tuple[Tensor, Tensor]:
 def fit_maps(
     model: LAVAE, images: Tensor, orders: tuple[int | None, ...], lambda_inv: float
 ) -> Tensor:
-    """The maps (M, d, d) that are best for uint8 images (1 + M, N, 28, 28), originals first: the
-    exact minimum of the stage-2 objective (Equation 6)."""
+    """The maps (M, d, d) of stage 2 (Equation 6) for uint8 images (1 + M, N, 28, 28), originals
+    first: those of `fit_exact`."""
     mu, logvar = encode_variants(model, images)
     return fit_exact(Moments(mu, logvar.double().exp()), orders, lambda_inv)
 

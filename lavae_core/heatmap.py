@@ -12,7 +12,7 @@ def measure(study: Study, pairs: list[str]) -> pd.DataFrame:
     """A row for each (trained, evaluated) pair, in long form; trains what is missing.
 
     kind: "transfer" is a fresh head on the frozen space of the trained pair (on the diagonal:
-    self-transfer, the control that the paper lacks); "native" is the decoder of stage 1.
+    self-transfer, the control; the paper has no number for one); "native" is the decoder of stage 1.
     """
     rows = []
     for evaluated in pairs:
@@ -56,15 +56,16 @@ def diagonals(table: pd.DataFrame, pairs: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows).T.infer_objects()
 
 
+def published_columns(pairs: list[str]) -> list[str]:
+    """Those of `pairs` in whose published column a head of another pair beats native training."""
+    known = paper.FIGURE_7[[pair for pair in pairs if pair in paper.FIGURE_7.columns]]
+    return [pair for pair, column in known.items() if column.drop(pair).min() < column[pair]]
+
+
 def published_wins(pairs: list[str]) -> str:
-    """The published columns in which a head of another pair beats native training, in words."""
-    known = [pair for pair in pairs if pair in paper.FIGURE_7.columns]
-    wins = [
-        pair
-        for pair in known
-        if paper.FIGURE_7[pair].drop(pair).min() < paper.FIGURE_7.loc[pair, pair]
-    ]
-    return f"in {len(wins)} of {len(known)} columns ({'; '.join(wins) or 'none'})"
+    """The same in words."""
+    wins, known = published_columns(pairs), sum(pair in paper.FIGURE_7.columns for pair in pairs)
+    return f"in {len(wins)} of {known} columns ({'; '.join(wins) or 'none'})"
 
 
 def _row(model, images, trained: str, evaluated: str, kind: str, head: str) -> dict:

@@ -41,6 +41,13 @@ def parse_word(word: str, names: list[str]) -> list[tuple[int, int]]:
     return letters
 
 
+def inverse_word(word: str) -> str:
+    """The word that undoes `word`: "L2 L1^-1" for "L1 L2^-1"."""
+    letters = [text.partition("^") for text in reversed(word.split())]
+    powers = [(name, -int(power or 1)) for name, _, power in letters]
+    return " ".join(name if power == 1 else f"{name}^{power}" for name, power in powers)
+
+
 class LatentMaps(nn.Module):
     """Any number of linear latent maps named L1, L2, ... (Section IV-A); they start as identities."""
 
@@ -121,7 +128,7 @@ def order_penalty(matrices: Tensor, orders: tuple[int | None, ...]) -> Tensor:
 class Moments:
     """What the stage-2 objective needs of the latents: 16x16 sums, whatever the number of images.
 
-    With z ~ N(mu, diag(var)) the expected squared error of z @ L against z_i, a mean over images
+    With independent z ~ N(mu, diag(var)) and z_i ~ N(mu_i, diag(var_i)) the expected squared error of z @ L against z_i, a mean over images
     and dimensions, is [tr(L^T S L) - 2 tr(L^T C_i) + c_i] / (n d).
     """
 
@@ -147,9 +154,10 @@ class Moments:
 
 
 def fit_exact(moments: Moments, orders: tuple[int | None, ...], lambda_inv: float = 1.0) -> Tensor:
-    """The maps (M, d, d) that minimise the expected stage-2 objective.
+    """The maps (M, d, d) at a minimum of the stage-2 objective in exact expectation, unsampled.
 
-    Least squares where there is no order term; L-BFGS in float64 from there where there is one.
+    Without order terms the global one, by least squares. With them the objective is not convex, and
+    it is the one that L-BFGS (float64) reaches from there.
     """
     matrices = torch.linalg.solve(moments.second_moment, moments.cross).contiguous()
     if lambda_inv == 0 or all(order is None for order in orders):

@@ -1,7 +1,8 @@
-"""The paper's losses, each one function; every one is a sum over the batch, not a mean.
+"""The paper's losses, each one function, and the reparameterised sample that they are computed on.
 
-Sums over the batch follow the paper's convention; divide by the number of images to compare with
-a published value. Section and equation numbers are the paper's.
+Every loss is a sum over the batch, not a mean, as in the authors' experiments (the paper's text states
+no normalisation); divide by the number of images to compare with a published value. Section and
+equation numbers are the paper's.
 """
 
 import torch.nn.functional as F

@@ -17,12 +17,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lavae_core import artifacts, augmentations, evaluation, projections, seeding, separability
+from lavae_core import artifacts, evaluation, projections, seeding, separability
 from lavae_core.augmentations import VARIANTS
 from lavae_core.errors import InvalidInputError, require_known
 from lavae_core.experiments import TENSORS, Experiment, Setting, encode, load_or_train
 from lavae_core.latent_maps import REVERSE
-from lavae_core.paper import FLIPS
+from lavae_core.paper import FLIPS, PAIRS
 from lavae_core.profiles import Profile
 from lavae_core.study import Study
 
@@ -104,7 +104,7 @@ class Measurement(Experiment):
     @property
     def pairs(self) -> list[str]:
         """All of the paper's: which of them a group stands on is its own affair."""
-        return [str(pair) for pair in augmentations.PAPER_PAIRS.values()]
+        return list(PAIRS)
 
     def spec(self) -> dict[str, Any]:
         """Also the versions of all experiments, for the same reason."""
@@ -219,7 +219,7 @@ def _recursion(model, originals: Tensor) -> Vectors:
     stable = []
     for part in originals.split(evaluation.CHUNK):
         shown, _ = evaluation.recursion(model, part, "L1", STEPS)
-        change = torch.from_numpy(evaluation.change_per_step(shown))  # (STEPS - 1, N)
+        change = torch.from_numpy(evaluation.two_step_changes(shown))  # (STEPS - 1, N)
         stable.append(change[-1] < 0.5 * change[0])
     return {"stable": torch.cat(stable)}
 

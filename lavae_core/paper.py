@@ -36,6 +36,11 @@ PAIRS = [*HEATMAP_PAIRS, "rotate_cw,rotate_ccw", "mini_image,shear_x", "mini_ima
 
 FLIPS = HEATMAP_PAIRS[0]
 
+PARAMETERS, MAP_PARAMETERS = (
+    571_809,
+    256,
+)  # of encoder and decoder, and of a map; authors' experiments
+
 VERDICTS = ("agrees", "agrees in part", "does not agree")
 
 
@@ -69,7 +74,7 @@ def discrepancies() -> pd.DataFrame:
     )
 
 
-def verdict(*parts: bool) -> str:
+def agreement(*parts: bool) -> str:
     """The verdict on a claim of several parts: all hold, some hold, none holds."""
     if all(parts):
         return "agrees"

@@ -252,7 +252,7 @@ def quartile_curve(
 def intervals(table: pd.DataFrame, title: str) -> Figure:
     """The statistics of the claims: a row for each part with its 95% interval and the paper's value.
 
-    Each is a factor from its bound, so that right of 1 is what the paper claims. table: of
+    Each is a factor from its bound, so that right of 1 is the claimed side. table: of
     claims.table(); rows without a value are left out.
     """
     shown = table.dropna(subset=["value", "low"]).iloc[::-1].reset_index(drop=True)
@@ -272,7 +272,7 @@ def intervals(table: pd.DataFrame, title: str) -> Figure:
     axis.xaxis.set_major_formatter("{x:g}")
     axis.set_yticks(range(len(shown)), shown["part"], fontsize=7)
     axis.set_ylim(-0.8, len(shown) - 0.2)
-    axis.set(title=title, xlabel="factor from the bound; right of 1 is what the paper claims")
+    axis.set(title=title, xlabel="factor from the bound; right of 1 is the claimed side")
     handles = [
         plt.Line2D([], [], color=colour, marker="o", lw=2, label=verdict)
         for verdict, colour in VERDICT_COLOURS.items()

@@ -1,8 +1,9 @@
-"""Stage 1 that starts from the principal components of the images, where linear maps are exact.
+"""Stage 1 that starts from the principal components of the images, in which flips are linear.
 
-A flip permutes pixels, so in the principal components of an original and its variants together it is
-linear. An encoder with random weights loses that: classes of digits come to use one latent dimension
-in different ways, and no matrix maps all of them. Trained from the components it keeps most of it.
+A flip maps the four variants of a pair of flips to one another, and so the span of their first
+components to itself; other augmentations are less nearly linear there. An encoder with random weights
+loses that: classes of digits come to use one latent dimension in different ways, and no matrix maps
+all of them. Trained from the components it keeps most of it.
 """
 
 import math
@@ -65,7 +66,7 @@ def start_at_components(encoder: Encoder, images: Tensor) -> None:
     and the same variance everywhere.
 
     images: uint8 (n, 28, 28). The components are a ridge regression on the features of the random
-    convolutions; of other images' it explains 99.9% of the variance.
+    convolutions; of images that it was not fitted to it explains 99.9% of the components' variance.
     """
     x = to_float(images)
     components = principal_components(x.flatten(1), encoder.to_mu.out_features)

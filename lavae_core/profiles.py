@@ -10,7 +10,7 @@ DECAYS = ("cosine", "linear", "constant")
 
 @dataclass(frozen=True)
 class Schedule:
-    """epochs over the training pairs (may be a fraction), batch in images, peak learning rate of
+    """epochs: passes over the samples (may be a fraction), batch in images, peak learning rate of
     AdaBelief, steps of linear warm-up, then a cosine or a line to zero (or constant, as the paper's).
 
     Raises InvalidInputError for a value that is not allowed.
@@ -52,7 +52,7 @@ class Profile:
     antithetic: wherever a sample of a posterior is decoded in training, decode two that mirror each
     other, mu + sigma e and mu - sigma e, and average their errors: the same loss in expectation,
     with less noise in its gradient. False: one sample, as in the paper.
-    n_projected: points in a t-SNE, a quarter for each variant. n_pairs: pairs in Figure 7.
+    n_projected: latents in a projection and in the accuracies beside it, a quarter for each variant. n_pairs: pairs in Figure 7.
     """
 
     name: str

@@ -178,11 +178,10 @@ class Study:
         with _writing(name):
             (self._folder() / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")
 
-    def verdict(self, item: str, claim: str, published: str, here: str, verdict: str) -> None:
+    def record(self, item: str, claim: str, published: str, here: str, verdict: str) -> None:
         """Print one comparison with the paper and keep it in paper_vs_here.csv.
 
-        verdict: "agrees", "agrees in part" or "does not agree". A row of the same item and claim is
-        replaced.
+        verdict: "agrees", "agrees in part" or "does not agree". A row of the same item is replaced.
         """
         require_known("verdict", verdict, VERDICTS)
         row = {"item": item, "claim": claim, "published": published, "here": here,
@@ -192,10 +191,10 @@ class Study:
             table = pd.DataFrame(columns=VERDICT_COLUMNS)
             if path.is_file():  # as text: "69.10" stays "69.10", and "n/a" stays "n/a"
                 table = pd.read_csv(path, dtype=str, keep_default_na=False)
-            table = table[(table["item"] != item) | (table["claim"] != claim)]
+            table = table[table["item"] != item]
             rows = [*table.to_dict("records"), row]
             table = pd.DataFrame(rows, columns=VERDICT_COLUMNS)
-            table = table.sort_values(["notebook", "item", "claim"])
+            table = table.sort_values(["notebook", "item"])
             partial = path.with_suffix(".partial")
             table.to_csv(partial, index=False)
             partial.replace(path)

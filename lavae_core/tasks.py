@@ -16,12 +16,12 @@ from lavae_core.models import CVAE, LAVAE, Decoder
 
 
 class Task(Protocol):
-    """`module` holds the parameters to train; `size` is the number of samples of an epoch, each of
-    `width` images (an original with its variants counts them all)."""
+    """`module` holds the parameters to train; `size` is the number of samples of an epoch. An
+    original together with its variants is one sample, of several images."""
 
     module: nn.Module
     size: int
-    width: int
+    images_per_sample: int
 
     def losses(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """The losses by name of the samples at `index` (B,); their sum is minimised."""
@@ -52,8 +52,10 @@ def _draws(mu: Tensor, logvar: Tensor, generator: torch.Generator, antithetic: b
     return torch.cat([losses.reparameterise(mu, logvar, each) for each in mirrored])
 
 
-def _elbo(logits: Tensor, target: Tensor, mu: Tensor, logvar: Tensor, weights) -> dict[str, Tensor]:
-    """Both terms of Equation 5; logits (S B, 1, 28, 28) of S samples for each of B targets, whose
+def _negative_elbo(
+    logits: Tensor, target: Tensor, mu: Tensor, logvar: Tensor, weights
+) -> dict[str, Tensor]:
+    """Both terms of the negative ELBO (Section IV-B, stage 1; Appendix A); logits (S B, 1, 28, 28) of S samples for each of B targets, whose
     cross-entropies are averaged over the samples."""
     lambda_recon, lambda_kl = weights
     draws = len(logits) // len(target)
@@ -80,14 +82,14 @@ class Stage1:
     ):
         self.module, self._weights, self._antithetic = model, weights, antithetic
         self._images = images.flatten(0, 1)
-        self.size, self.width = len(self._images), 1
+        self.size, self.images_per_sample = len(self._images), 1
         model.maps.requires_grad_(False)
 
     def losses(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         x = to_float(self._images[index])
         mu, logvar = self.module.encode(x)
         z = _draws(mu, logvar, generator, self._antithetic)
-        return _elbo(self.module.decode(z), x, mu, logvar, self._weights)
+        return _negative_elbo(self.module.decode(z), x, mu, logvar, self._weights)
 
 
 class Joint:
@@ -106,13 +108,13 @@ class Joint:
     ):
         self.module, self._images, self._orders = model, images, orders
         self._antithetic = antithetic
-        self.size, self.width = images.shape[1], len(images)
+        self.size, self.images_per_sample = images.shape[1], len(images)
 
     def losses(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         x = to_float(self._images[:, index].flatten(0, 1))
         mu, logvar = self.module.encode(x)
         z = _draws(mu, logvar, generator, self._antithetic)
-        terms = _elbo(self.module.decode(z), x, mu, logvar, (1.0, 1.0))
+        terms = _negative_elbo(self.module.decode(z), x, mu, logvar, (1.0, 1.0))
         by_variant = z.unflatten(0, (-1, len(self._images), len(index)))  # (S, V, B, d)
         matrices = self.module.maps.matrices
         error = losses.map_error(by_variant[:, :1] @ matrices, by_variant[:, 1:3])
@@ -137,7 +139,7 @@ class Stage2:
     ):
         self.module, self._mu, self._logvar = maps.requires_grad_(True), mu, logvar
         self._orders, self._lambda_inv = orders or (None,) * (len(mu) - 1), lambda_inv
-        self.size, self.width = mu.shape[1], 1
+        self.size, self.images_per_sample = mu.shape[1], 1
 
     def losses(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         mu, logvar = self._mu[:, index], self._logvar[:, index]
@@ -163,7 +165,7 @@ class Stage3:
     def __init__(self, decoder: Decoder, latents: Tensor, images: Tensor):
         self.module = decoder
         self._latents, self._images = latents.flatten(0, 1), images.flatten(0, 1)
-        self.size, self.width = len(self._images), 1
+        self.size, self.images_per_sample = len(self._images), 1
 
     def losses(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         logits = self.module(self._latents[index])
@@ -181,7 +183,7 @@ class ConditionalCVAE:
         self.module, self._antithetic = model, antithetic
         self._images, self._per_variant = images.flatten(0, 1), images.shape[1]
         self._conditions = torch.eye(len(images), device=images.device)
-        self.size, self.width = len(self._images), 1
+        self.size, self.images_per_sample = len(self._images), 1
 
     def losses(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         x = to_float(self._images[index])
@@ -189,7 +191,7 @@ class ConditionalCVAE:
         mu, logvar = self.module.encode(x, condition)
         z = _draws(mu, logvar, generator, self._antithetic)
         logits = self.module.decode(z, condition.repeat(len(z) // len(mu), 1))
-        return _elbo(logits, x, mu, logvar, (1.0, 1.0))
+        return _negative_elbo(logits, x, mu, logvar, (1.0, 1.0))
 
 
 class LavaeLikeCVAE:
@@ -205,14 +207,14 @@ class LavaeLikeCVAE:
         self.module, self._images = model, images  # (3, N, 28, 28)
         self._antithetic = antithetic
         self._conditions = torch.eye(len(images), device=images.device)
-        self.size, self.width = images.shape[1], len(images)
+        self.size, self.images_per_sample = images.shape[1], len(images)
 
     def losses(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         x = to_float(self._images[:, index].flatten(0, 1))  # (3 B, 1, 28, 28)
         conditions = self._conditions.repeat_interleave(len(index), dim=0)
         originals = slice(0, len(index))
         mu, logvar = self.module.encode(x[originals], conditions[originals])
-        mu, logvar = mu.repeat(self.width, 1), logvar.repeat(self.width, 1)
+        mu, logvar = mu.repeat(self.images_per_sample, 1), logvar.repeat(self.images_per_sample, 1)
         z = _draws(mu, logvar, generator, self._antithetic)
         logits = self.module.decode(z, conditions.repeat(len(z) // len(mu), 1))
-        return _elbo(logits, x, mu, logvar, (1.0, 1.0))
+        return _negative_elbo(logits, x, mu, logvar, (1.0, 1.0))

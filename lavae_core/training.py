@@ -43,7 +43,7 @@ def learning_rate(schedule: Schedule, step: int, total: int) -> float:
 
 def samples_per_step(task: Task, schedule: Schedule) -> int:
     """Samples whose images fill a batch of the schedule, at least one and at most an epoch."""
-    return max(1, min(schedule.batch // task.width, task.size))
+    return max(1, min(schedule.batch // task.images_per_sample, task.size))
 
 
 def total_steps(task: Task, schedule: Schedule) -> int:
@@ -120,12 +120,12 @@ def train(
     step, curve, earlier = _resume(checkpoint, optimizer)
     started = time.monotonic() - earlier
     progress = Progress(label, total, done=step)
-    order = _Order(task.size, batch, seed, runtime.device)
+    batches = _Batches(task.size, batch, seed, runtime.device)
     noise = torch.Generator(device=runtime.device)
     window: list[dict[str, float]] = []
     while step < total:
         noise.manual_seed(seeding.stream(seed, "noise", step))
-        values = _backward(task, order.batch(step), noise, runtime)
+        values = _backward(task, batches.of(step), noise, runtime)
         if not math.isfinite(sum(values.values())):
             raise TrainingError(
                 f"{label}: the loss is not finite at step {step + 1} of {total}; "
@@ -154,17 +154,19 @@ def _backward(
         terms = task.losses(index, noise)
         loss = sum(terms.values())
     loss.backward()
-    return {name: value.item() / (len(index) * task.width) for name, value in terms.items()}
+    return {
+        name: value.item() / (len(index) * task.images_per_sample) for name, value in terms.items()
+    }
 
 
-class _Order:
+class _Batches:
     """The samples of each step: every epoch a fresh permutation, drawn from (seed, epoch)."""
 
     def __init__(self, size: int, batch: int, seed: int, device: str):
         self._size, self._batch, self._seed, self._device = size, batch, seed, device
         self._epoch, self._permutation = -1, torch.empty(0)
 
-    def batch(self, step: int) -> Tensor:
+    def of(self, step: int) -> Tensor:
         epoch, position = divmod(step, self._size // self._batch)
         if epoch != self._epoch:
             source = seeding.generator("cpu", self._seed, "order", epoch)

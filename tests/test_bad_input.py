@@ -234,7 +234,7 @@ PARAMETERS: dict[str, tuple[Callable[[], object], str]] = {
     "steps: a fraction": (lambda: recursion(steps=2.5), "steps must be .* got 2.5"),
     "steps: text": (lambda: recursion(steps="7"), "steps must be .* got '7'"),
     "steps: too few to compare": (
-        lambda: evaluation.change_per_step(recursion(steps=1)[0]),
+        lambda: evaluation.two_step_changes(recursion(steps=1)[0]),
         "steps must be a whole number from 2, got 1",
     ),
     "n_images: none": (lambda: recursion(count=0), "no images to start from; .* at least one"),

@@ -184,6 +184,13 @@ def test_the_word_from_a_variant_to_itself_is_the_identity(variant):
     torch.testing.assert_close(there, z, rtol=1e-3, atol=1e-3)
 
 
+def test_the_mean_image_costs_what_images_differ_from_it():
+    images = torch.zeros(4, 2, 28, 28, dtype=torch.uint8)
+    images[1, 0] = 255  # one of two white: their mean is grey
+    assert evaluation.mean_image_scores(images) == pytest.approx([0, USELESS, 0, 0])
+    assert evaluation.mean_image_score(images) == pytest.approx(USELESS)
+
+
 def test_any_to_any_has_sources_as_rows():
     """Maps that do nothing: a cell is the difference of its two variants, and a row its source."""
     model = Perfect()
@@ -263,15 +270,15 @@ def test_recursion(perfect):
     for step, expected in enumerate([original, first, original, first]):
         torch.testing.assert_close(shown[step], expected)
         torch.testing.assert_close(latents[step], perfect.encode(expected[:, None])[0])
-    assert evaluation.change_per_step(shown).shape == (2, 4)
-    assert evaluation.change_per_step(shown) == pytest.approx(0, abs=1e-6)
+    assert evaluation.two_step_changes(shown).shape == (2, 4)
+    assert evaluation.two_step_changes(shown) == pytest.approx(0, abs=1e-6)
 
 
 def test_change_is_between_images_two_steps_apart():
     shown = torch.zeros(4, 2, 28, 28)
     shown[1, 0] = 1  # blinks: the change shows two steps later
     shown[2, 1, :2, :14] = 0.5
-    found = evaluation.change_per_step(shown)
+    found = evaluation.two_step_changes(shown)
     assert found.tolist() == [[0, 7], [784, 0]]
 
 

@@ -15,6 +15,7 @@ from lavae_core.latent_maps import (
     Moments,
     NonLinearMaps,
     fit_exact,
+    inverse_word,
     order_penalty,
     parse_word,
 )
@@ -40,11 +41,6 @@ def some_maps(seed: int, d: int = 16) -> LatentMaps:
     return maps.requires_grad_(False)
 
 
-def undone(word: str) -> str:
-    back = [(text.split("^")[0], -int(text.split("^")[1])) for text in reversed(word.split())]
-    return " ".join(f"{name}^{power}" for name, power in back)
-
-
 # --- words ---------------------------------------------------------------------------------------
 
 
@@ -52,7 +48,7 @@ def undone(word: str) -> str:
 @quick
 def test_a_word_and_its_inverse_are_the_identity(word, seed):
     maps, z = some_maps(seed), normal(7, 16, seed=seed)
-    for there, back in [(word, undone(word)), (undone(word), word)]:
+    for there, back in [(word, inverse_word(word)), (inverse_word(word), word)]:
         again = maps(maps(z, there), back)
         assert (again - z).norm() < 0.01 * z.norm()
         assert (maps(z, f"{there} {back}") - z).norm() < 0.01 * z.norm()

@@ -108,7 +108,7 @@ def test_recursion_tells_who_settles(monkeypatch):
                [1.0, 9.0, 1.0]]  # fmt: skip
     model = Fading(changes)
     monkeypatch.setattr(measurements.evaluation, "recursion", lambda m, *_: (m.changes, None))
-    monkeypatch.setattr(measurements.evaluation, "change_per_step", lambda shown: shown.numpy())
+    monkeypatch.setattr(measurements.evaluation, "two_step_changes", lambda shown: shown.numpy())
     found = measurements._recursion(model, uint8_images(3))
     assert found["stable"].tolist() == [True, False, True]
 

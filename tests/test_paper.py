@@ -12,7 +12,7 @@ from lavae_core import heatmap, paper
     [((True, True), "agrees"), ((True, False), "agrees in part"), ((False,), "does not agree")],
 )
 def test_verdicts_follow_from_the_parts(parts, expected):
-    assert paper.verdict(*parts) == expected
+    assert paper.agreement(*parts) == expected
 
 
 def test_published_totals_are_sums_but_for_the_row_that_is_not():

@@ -140,53 +140,57 @@ def rows(checkout, profile="quick"):
 
 
 def test_a_verdict_is_printed_and_kept(checkout, capsys):
-    Study().verdict("Table I", "LAVAE is best", "297.10", "280.40", "agrees")
+    Study().record("Table 1", "LAVAE is best", "297.10", "280.40", "agrees")
     said = capsys.readouterr().out
-    assert said == "Table I: LAVAE is best\n  published: 297.10\n  here:      280.40\n  -> agrees\n"
-
-
-@pytest.fixture(autouse=True)
-def table_i_has_a_notebook(checkout):
-    (checkout / "notebooks" / "12_table_i_scores.ipynb").touch()
+    assert said == "Table 1: LAVAE is best\n  published: 297.10\n  here:      280.40\n  -> agrees\n"
+    (kept,) = rows(checkout)
+    assert list(kept.values())[:5] == ["Table 1", "LAVAE is best", "297.10", "280.40", "agrees"]
 
 
 def test_a_verdict_is_replaced_and_not_repeated(checkout):
+    """Also one whose claim was put in other words since."""
     found = Study()
-    found.verdict("Figure 10", "z", "297.10", "n/a", "agrees")
-    found.verdict("Figure 1", "b", "1.0", "1.50", "agrees")
-    found.verdict("Figure 1", "a", "2.0", "2.50", "does not agree")
-    found.verdict("Figure 1", "b", "1.0", "1.70", "agrees in part")
+    found.record("Figure 10", "z", "297.10", "n/a", "agrees")
+    found.record("Figure 1", "b", "1.0", "1.50", "agrees")
+    found.record("Figure 1", "a", "1.0", "1.70", "agrees in part")
     kept = [(row["item"], row["claim"], row["here"], row["verdict"]) for row in rows(checkout)]
     assert kept == [
-        ("Figure 1", "a", "2.50", "does not agree"),
-        ("Figure 1", "b", "1.70", "agrees in part"),
+        ("Figure 1", "a", "1.70", "agrees in part"),
         ("Figure 10", "z", "n/a", "agrees"),
     ]
     assert rows(checkout)[0]["notebook"] == "01_figure_01_graph"
-    assert rows(checkout)[2]["notebook"] == "09_figure_10_geometry"
+    assert rows(checkout)[1]["notebook"] == "09_figure_10_geometry"
 
 
-def test_text_survives_the_table(checkout):
+def test_the_other_order_and_the_share_for_which_it_is_the_same(checkout):
+    found, images = Study("smoke"), uint8_images(6)
+    turned = torch.rot90(images.flip(2), -1, (1, 2))  # flip_lr, then rotate_cw
+    assert torch.equal(found.swapped("rotate_cw,flip_lr"), turned)
+    assert found.commuting_share("flip_lr,flip_ud") == 1
+    assert found.commuting_share("rotate_cw,flip_lr") == 0
+
+
+@pytest.mark.parametrize("text", ["0.50", "n/a", "", "None", 'quotes " and, commas'])
+def test_text_survives_the_table(checkout, text):
     """Numbers keep their zeros, and no word is taken for a missing value."""
     found = Study()
-    texts = ["0.50", "n/a", "", "None", 'quotes " and, commas', "0.10"]
-    for place, text in enumerate(texts):
-        found.verdict("Figure 1", str(place), text, text, "agrees")
-    assert [row["published"] for row in rows(checkout)] == texts
+    found.record("Figure 1", "a", text, text, "agrees")
+    found.record("Figure 10", "z", "1", "1", "agrees")  # it is read and written again
+    assert rows(checkout)[0]["published"] == text
 
 
 def test_verdicts_that_are_refused():
     with pytest.raises(InvalidInputError, match="unknown verdict 'fine'; allowed: agrees,"):
-        Study().verdict("Figure 1", "a", "1", "1", "fine")
+        Study().record("Figure 1", "a", "1", "1", "fine")
     with pytest.raises(InvalidInputError, match="no notebook makes 'Figure 99'"):
-        Study().verdict("Figure 99", "a", "1", "1", "agrees")
+        Study().record("Figure 99", "a", "1", "1", "agrees")
 
 
 def write_everything(found: Study) -> None:
     found.save_figure(Figure(figsize=(1, 1)), "figure_01")
     found.save_table(pd.DataFrame({"x": [1.23456]}), "table_01")
     found.save_provenance([1, 0], "claims")
-    found.verdict("Figure 1", "a", "1", "1", "agrees")
+    found.record("Figure 1", "a", "1", "1", "agrees")
 
 
 WRITTEN = {"figure_01.png", "figure_01.pdf", "table_01.csv", "claims.json", "paper_vs_here.csv"}
@@ -231,7 +235,7 @@ def test_a_figures_folder_that_cannot_be_written(checkout):
     for write in (
         lambda: Study().save_figure(Figure(), "x"),
         lambda: Study().save_table(pd.DataFrame({"x": [1]}), "x"),
-        lambda: Study().verdict("Figure 1", "a", "1", "1", "agrees"),
+        lambda: Study().record("Figure 1", "a", "1", "1", "agrees"),
     ):
         with pytest.raises(StoreError, match="figures folder") as caught:
             write()
@@ -245,7 +249,7 @@ def test_results_that_cannot_be_written(checkout):
         lambda: Study().save_figure(Figure(figsize=(1, 1)), "figure_01"),
         lambda: Study().save_table(pd.DataFrame({"x": [1]}), "table_01"),
         lambda: Study().save_provenance([0], "claims"),
-        lambda: Study().verdict("Figure 1", "a", "1", "1", "agrees"),
+        lambda: Study().record("Figure 1", "a", "1", "1", "agrees"),
     ):
         with pytest.raises(StoreError, match="cannot write"):
             write()

@@ -55,7 +55,7 @@ def test_to_float():
 def test_stage_1(antithetic, signs):
     images, model = uint8_images(4, 3), spread(LAVAE())
     task = tasks.Stage1(model, images, (2.0, 0.5), antithetic)
-    assert (task.size, task.width) == (12, 1)
+    assert (task.size, task.images_per_sample) == (12, 1)
     noise = torch.randn(3, 16, generator=generator(SEED))
     expected = {"reconstruction": 0, "kl": 0}
     for row, place in enumerate(INDEX.tolist()):
@@ -98,7 +98,7 @@ def test_stage_1_leaves_the_maps_alone():
 def test_joint(antithetic, signs):
     images, model, orders = uint8_images(4, 10), spread(LAVAE()), (2, None)
     task = tasks.Joint(model, images, orders, antithetic)
-    assert (task.size, task.width) == (10, 4)
+    assert (task.size, task.images_per_sample) == (10, 4)
     assert samples_per_step(task, Schedule(1, batch=36)) == 9  # 9 originals are 36 images
     noise = torch.randn(12, 16, generator=generator(SEED)).unflatten(0, (4, 3))
     expected = {"reconstruction": 0, "kl": 0, "maps": 0}
@@ -124,7 +124,7 @@ def test_joint(antithetic, signs):
 def test_stage_2():
     mu, logvar, maps = normal(3, 10, 16), normal(3, 10, 16, seed=1), spread(LatentMaps())
     task = tasks.Stage2(maps, mu, logvar, (None, 2), lambda_inv=0.5)
-    assert (task.size, task.width) == (10, 1)
+    assert (task.size, task.images_per_sample) == (10, 1)
     noise = torch.randn(3, 3, 16, generator=generator(SEED))
     expected = {"L1": 0, "L2": 0}
     for row, place in enumerate(INDEX.tolist()):
@@ -154,7 +154,7 @@ def test_stage_2_trains_maps_that_were_frozen():
 def test_stage_3_trains_the_decoder_alone():
     images, latents, decoder = uint8_images(4, 3), normal(4, 3, 16), spread(Decoder())
     task = tasks.Stage3(decoder, latents, images)
-    assert (task.size, task.width) == (12, 1)
+    assert (task.size, task.images_per_sample) == (12, 1)
     assert task.module is decoder
     expected = sum(
         cross_entropy(decoder(latents[n // 3, n % 3][None]), images[n // 3, n % 3])
@@ -171,7 +171,7 @@ def test_stage_3_trains_the_decoder_alone():
 def test_conditional_cvae(antithetic, signs):
     images, model = uint8_images(4, 3), spread(CVAE())
     task = tasks.ConditionalCVAE(model, images, antithetic)
-    assert (task.size, task.width) == (12, 1)
+    assert (task.size, task.images_per_sample) == (12, 1)
     noise = torch.randn(3, 16, generator=generator(SEED))
     expected = {"reconstruction": 0, "kl": 0}
     for row, place in enumerate(INDEX.tolist()):
@@ -189,7 +189,7 @@ def test_lavae_like_cvae(antithetic, signs):
     """It encodes originals only, and decodes into the three variants that it was given."""
     images, model = uint8_images(3, 10), spread(CVAE(n_conditions=3))
     task = tasks.LavaeLikeCVAE(model, images, antithetic)
-    assert (task.size, task.width) == (10, 3)
+    assert (task.size, task.images_per_sample) == (10, 3)
     noise = torch.randn(9, 16, generator=generator(SEED)).unflatten(0, (3, 3))
     expected = {"reconstruction": 0, "kl": 0}
     for row, place in enumerate(INDEX.tolist()):

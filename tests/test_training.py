@@ -36,7 +36,7 @@ class Regression:
         with torch.no_grad():
             for seed, parameter in enumerate(self.module.parameters()):
                 parameter.copy_(normal(*parameter.shape, seed=seed))
-        self.size, self.width = size, 1
+        self.size, self.images_per_sample = size, 1
         self.inputs, self.targets = normal(size, 4), normal(size, 2, seed=1)
         self.at_step, self.seen = at_step or {}, []
 
@@ -142,7 +142,7 @@ def test_each_step_has_the_rate_of_its_schedule(decay, run, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("size", "width", "schedule", "per_step", "steps"),
+    ("size", "images", "schedule", "per_step", "steps"),
     [
         (100, 1, Schedule(3, batch=10), 10, 30),
         (105, 1, Schedule(3, batch=10), 10, 30),  # the last, partial batch is left out
@@ -154,9 +154,9 @@ def test_each_step_has_the_rate_of_its_schedule(decay, run, monkeypatch):
         (5, 1, Schedule(0.01, batch=1), 1, 1),
     ],
 )
-def test_number_of_samples_and_steps(size, width, schedule, per_step, steps):
+def test_number_of_samples_and_steps(size, images, schedule, per_step, steps):
     task = Regression(size=size)
-    task.width = width
+    task.images_per_sample = images
     assert samples_per_step(task, schedule) == per_step
     assert total_steps(task, schedule) == steps
 
@@ -217,7 +217,7 @@ def test_the_curve_holds_means_over_images_also_of_a_window_that_is_not_full(run
             return {"error": 0 * error + 6.0 * len(index)}
 
     task = Flat()
-    task.width = 2
+    task.images_per_sample = 2
     curve = run(task, Schedule(epochs=1.5, batch=10, lr=0.0))  # three steps of five samples
     assert curve == [{"step": 2, "error": 3.0}, {"step": 3, "error": 3.0}]
 

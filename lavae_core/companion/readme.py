@@ -142,7 +142,7 @@ def _cost() -> str:
     training = sum(float(row["training"]) for row in rows)
     memory = max(int(row["peak_mb"]) for row in rows) / 1000
     return (
-        f"\nMinutes are those of a run from nothing, of a notebook and of the models that it is the "
+        f"\nMinutes are of a run from nothing; each notebook has those of the models that it is the "
         f"first to need:\n{total:.0f} in all, {training:.0f} of them training. The largest notebook "
         f"takes {memory:.1f} GB of memory.\n"
     )
