@@ -40,7 +40,7 @@ def score(decode, codes: Tensor, targets: Tensor) -> tuple[float, float]:
 
 def _table(scores: Mapping[str, Tensor]) -> pd.DataFrame:
     means = {variant: each.double().mean(1).tolist() for variant, each in scores.items()}
-    table = pd.DataFrame(means, index=["bce", "mse"]).T
+    table = pd.DataFrame(means, index=["bce", "sse"]).T
     table.loc["total"] = table.sum()
     return table
 
@@ -63,7 +63,8 @@ def lavae_image_scores(
 
 
 def lavae_scores(model: LAVAE, images: Tensor, head: str = NATIVE, maps=None) -> pd.DataFrame:
-    """Rows original, first, second, composed, total; columns bce, mse (Table I, Figure 7).
+    """Rows original, first, second, composed, total; columns bce, sse (Table I, Figure 7): binary
+    cross-entropy and squared error, summed over pixels.
 
     Means of lavae_image_scores, whose arguments it has.
     """
@@ -127,6 +128,17 @@ def variant_rows(model: LAVAE, images: Tensor, head: str = NATIVE) -> dict[str, 
     for (variant, word), image in zip(VARIANT_WORDS.items(), images, strict=True):
         rows[f"{variant}, image"] = image
         rows[f"{variant}, z {word}"] = decoded(model, mu, word, head)
+    return rows
+
+
+def cvae_rows(cvae: CVAE, lavae: LAVAE, images: Tensor) -> dict[str, Tensor]:
+    """Rows of Figures 8 and 9: each variant (4, N, 28, 28), and both models' from the original."""
+    outputs = cvae_outputs(cvae, images[0]).sigmoid().squeeze(2)
+    mu, _ = encode(lavae, images[0])
+    rows = {}
+    for (variant, word), image, output in zip(VARIANT_WORDS.items(), images, outputs, strict=True):
+        rows["x" if variant == "original" else f"{variant}, image"] = image
+        rows |= {f"{variant}, CVAE": output, f"{variant}, LAVAE": decoded(lavae, mu, word)}
     return rows
 
 

@@ -77,5 +77,5 @@ def _row(model, images, trained: str, evaluated: str, kind: str, head: str) -> d
         published = paper.FIGURE_7.loc[trained, evaluated]
     return {
         "trained_pair": trained, "evaluated_pair": evaluated, "kind": kind, **scores["bce"],
-        "mse_total": scores.loc["total", "mse"], "published_total": published,
+        "sse_total": scores.loc["total", "sse"], "published_total": published,
     }  # fmt: skip

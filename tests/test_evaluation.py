@@ -95,7 +95,7 @@ def test_scores_of_a_perfect_model(perfect):
         evaluation.autoencoding_scores(perfect, perfect.images),
     ):
         assert list(table.index) == [*VARIANTS, "total"]
-        assert list(table.columns) == ["bce", "mse"]
+        assert list(table.columns) == ["bce", "sse"]
         assert table.to_numpy() == pytest.approx(0, abs=1e-6)
     assert evaluation.reverse_score(perfect, perfect.images[0], perfect.images[3]) == pytest.approx(
         (0, 0), abs=1e-6
@@ -182,6 +182,17 @@ def test_the_word_from_a_variant_to_itself_is_the_identity(variant):
     z = normal(3, 16)
     there = maps(z, evaluation.word_between(variant, variant))
     torch.testing.assert_close(there, z, rtol=1e-3, atol=1e-3)
+
+
+def test_the_rows_of_a_cvae_lie_between_the_images_and_lavae():
+    model = Perfect()
+    rows = evaluation.cvae_rows(CVAE(), model, model.images)
+    images = ["x", "first, image", "second, image", "composed, image"]
+    assert list(rows)[::3] == images
+    assert list(rows)[1::3] == [f"{variant}, CVAE" for variant in VARIANTS]
+    for name, variant, image in zip(images, VARIANTS, model.images, strict=True):
+        assert torch.equal(rows[name], image)
+        torch.testing.assert_close(rows[f"{variant}, LAVAE"] * 255, image.float())
 
 
 def test_the_mean_image_costs_what_images_differ_from_it():
