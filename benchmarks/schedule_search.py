@@ -56,6 +56,8 @@ STAGE_1 = (
     (STEEP, QUICK.start, False),
     (STEEP, QUICK.start, True),
     (replace(STEEP, lr=9e-3), QUICK.start, True),
+    (replace(STEEP, epochs=2.5), QUICK.start, True),
+    (replace(STEEP, epochs=2.5, lr=8e-3), QUICK.start, True),
 )
 STAGE_3 = (
     Schedule(epochs=0.5, batch=128, lr=6e-3, warmup=200),

@@ -188,7 +188,7 @@ def projections(points: Mapping[str, np.ndarray], variants: Sequence[str], title
 def recursion_paths(
     background: np.ndarray, paths: Mapping[str, np.ndarray], variants: Sequence[str], title: str
 ) -> Figure:
-    """Figure 5's paths: each (steps + 1, 2), numbered by step, over the test latents (M, 2)."""
+    """Figure 5's paths: each (steps + 1, 2), its ends named, over the test latents (M, 2)."""
     figure, axis = _subplots(figsize=(PAGE_WIDTH * 0.85, 4.2))
     variants = np.asarray(variants)
     for variant in dict.fromkeys(variants):
@@ -198,7 +198,7 @@ def recursion_paths(
     for (label, path), colour in zip(paths.items(), OTHER_COLOURS, strict=False):
         axis.plot(*path.T, "-o", color=colour, lw=1.4, ms=4, label=label)
         _name_end(axis, path, 0, "start", colour)
-        _name_end(axis, path, -1, f"{len(path) - 1}", colour)
+        _name_end(axis, path, -1, f"step {len(path) - 1}", colour)
     axis.set(xlabel="independent component 1", ylabel="independent component 2", title=title)
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=2)
     return figure
