@@ -42,7 +42,7 @@ make_venv() {
 install() {
   echo "installing the packages into .venv, once (on Linux some GB, most of it torch) ..." >&2
   rm -f "$stamp" # so that what a killed installation leaves is made anew
-  # Not compiled: a minute less, and of torch most is never imported.
+  # Uncompiled: a minute less, and most of torch is never imported.
   (cd "$here" && "$venv/bin/python" -m pip install --no-compile --disable-pip-version-check \
     --progress-bar off -c requirements.lock -e '.[test]' 2>&1) | tee "$log" >&2 ||
     fail "pip could not install the packages; see ${log#"$PWD"/}"

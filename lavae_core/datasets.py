@@ -1,4 +1,4 @@
-"""The data sets that are known: their four IDX files, by size and SHA-256, and where they can be had."""
+"""The known data sets: their four IDX files, by size and SHA-256, and where they can be had."""
 
 from dataclasses import dataclass
 from pathlib import Path

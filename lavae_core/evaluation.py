@@ -80,7 +80,7 @@ def autoencoding_image_scores(model: LAVAE, images: Tensor) -> dict[str, Tensor]
 
 
 def autoencoding_scores(model: LAVAE, images: Tensor) -> pd.DataFrame:
-    """Each variant encoded and decoded itself, as lavae_scores: what maps without error would score."""
+    """As lavae_scores, each variant from its own latent: what maps without error would score."""
     return _table(autoencoding_image_scores(model, images))
 
 

@@ -12,7 +12,7 @@ def measure(study: Study, pairs: list[str]) -> pd.DataFrame:
     """A row for each (trained, evaluated) pair, in long form; trains what is missing.
 
     kind: "transfer" is a fresh head on the frozen space of the trained pair (on the diagonal:
-    self-transfer, the control; the paper has no number for one); "native" is the decoder of stage 1.
+    self-transfer, the control; the paper has no number for it); "native" is stage 1's decoder.
     """
     rows = []
     for evaluated in pairs:

@@ -128,8 +128,8 @@ def order_penalty(matrices: Tensor, orders: tuple[int | None, ...]) -> Tensor:
 class Moments:
     """What the stage-2 objective needs of the latents: 16x16 sums, whatever the number of images.
 
-    With independent z ~ N(mu, diag(var)) and z_i ~ N(mu_i, diag(var_i)) the expected squared error of z @ L against z_i, a mean over images
-    and dimensions, is [tr(L^T S L) - 2 tr(L^T C_i) + c_i] / (n d).
+    With independent z ~ N(mu, diag(var)) and z_i ~ N(mu_i, diag(var_i)) the expected squared error
+    of z @ L against z_i, a mean over images and dimensions, is [tr(L^T S L) - 2 tr(L^T C_i) + c_i] / (n d).
     """
 
     def __init__(self, mu: Tensor, var: Tensor):

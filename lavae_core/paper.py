@@ -36,10 +36,8 @@ PAIRS = [*HEATMAP_PAIRS, "rotate_cw,rotate_ccw", "mini_image,shear_x", "mini_ima
 
 FLIPS = HEATMAP_PAIRS[0]
 
-PARAMETERS, MAP_PARAMETERS = (
-    571_809,
-    256,
-)  # of encoder and decoder, and of a map; authors' experiments
+# Of encoder and decoder, and of a latent map: the authors' experiments.
+PARAMETERS, MAP_PARAMETERS = 571_809, 256
 
 VERDICTS = ("agrees", "agrees in part", "does not agree")
 

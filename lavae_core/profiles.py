@@ -52,7 +52,8 @@ class Profile:
     antithetic: wherever a sample of a posterior is decoded in training, decode two that mirror each
     other, mu + sigma e and mu - sigma e, and average their errors: the same loss in expectation,
     with less noise in its gradient. False: one sample, as in the paper.
-    n_projected: latents in a projection and in the accuracies beside it, a quarter for each variant. n_pairs: pairs in Figure 7.
+    n_projected: latents in a projection and in the accuracies beside it, a quarter for each variant.
+    n_pairs: pairs in Figure 7.
     """
 
     name: str

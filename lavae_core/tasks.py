@@ -55,8 +55,8 @@ def _draws(mu: Tensor, logvar: Tensor, generator: torch.Generator, antithetic: b
 def _negative_elbo(
     logits: Tensor, target: Tensor, mu: Tensor, logvar: Tensor, weights
 ) -> dict[str, Tensor]:
-    """Both terms of the negative ELBO (Section IV-B, stage 1; Appendix A); logits (S B, 1, 28, 28) of S samples for each of B targets, whose
-    cross-entropies are averaged over the samples."""
+    """Both terms of the negative ELBO (Section IV-B, stage 1; Appendix A); logits (S B, 1, 28, 28) of
+    S samples for each of B targets, whose cross-entropies are averaged over the samples."""
     lambda_recon, lambda_kl = weights
     draws = len(logits) // len(target)
     error = losses.reconstruction(logits, target.repeat(draws, 1, 1, 1)) / draws

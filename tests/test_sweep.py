@@ -192,7 +192,8 @@ def cluster(tmp_path_factory):
         for process in running:  # a nanny before its worker, which it would start again
             tree = psutil.Process(process.pid)
             for each in [tree, *tree.children(recursive=True)]:
-                each.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
             process.wait(30)
 
 

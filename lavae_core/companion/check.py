@@ -1,9 +1,10 @@
 """`run_all.sh --check`: style, unit tests, all notebooks in the smoke profile, then nbval on them.
 
 Unit tests and notebooks run at the same time: each keeps little more than one core busy, most of the
-time with starting processes and importing. The notebooks run in a fresh LAVAE_HOME, and nbval runs them again in another fresh one: it compares
-two trainings, so it tests that training is deterministic and not that a model can be loaded. In the
-end the two folders are compared file by file: weights, tables and pictures have the same bytes.
+time with starting processes and importing. The notebooks run in a fresh LAVAE_HOME, and nbval runs
+them again in another fresh one: it compares two trainings, so it tests that training is deterministic
+and not that a model can be loaded. In the end the two folders are compared file by file: weights,
+tables and pictures have the same bytes.
 """
 
 import importlib.util
