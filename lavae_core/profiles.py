@@ -73,8 +73,8 @@ class Profile:
 
 
 _SMOKE = Schedule(epochs=0.5, lr=4e-3, warmup=10)
-_FLIPS = Schedule(epochs=3, batch=128, lr=6e-3, warmup=500, decay="linear")
-_BASE = replace(_FLIPS, epochs=1)
+_FLIPS = Schedule(epochs=2.5, batch=128, lr=8e-3, warmup=500, decay="linear")
+_BASE = replace(_FLIPS, epochs=1, lr=6e-3)
 _START = Start(epochs=0.25, batch=128, lr=3e-3, warmup=100, decay="constant")
 _PAPER = Schedule(epochs=100, lr=1e-3, warmup=0, decay="constant")
 
