@@ -7,6 +7,7 @@ to import and half of the notebooks need none of it, so it is imported where it 
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -31,11 +32,13 @@ VARIANT_COLOURS = {
     "second": "#009E73",
     "composed": "#CC79A7",
 }
-OTHER_COLOURS = ["#D55E00", "#56B4E9", "#000000", "#999999"]  # models, samples, words
+# Models, samples, words and pairs, which are at most seven.
+OTHER_COLOURS = ["#D55E00", "#56B4E9", "#000000", "#999999", "#F0E442", "#7B3294", "#8C510A"]
 VERDICT_COLOURS = {"holds": "#009E73", "open": "#E69F00", "does not hold": "#D55E00"}
 MARKERS = {"original": "o", "first": "^", "second": "s", "composed": "D"}
 FILLED_MARKERS = ["o", "^", "s", "D", "v", "P", "X"]  # one for each pair of the paper
 PAGE_WIDTH = 7.0  # inches
+TURNS = 25  # in which the points of the variants are drawn
 
 matplotlib.rcParams.update(
     {
@@ -156,6 +159,7 @@ def heatmap(
             shown, ax=axis, vmin=low, vmax=high, cmap="cividis_r", annot=True, fmt=".0f",
             annot_kws={"fontsize": 8}, cbar=last, cbar_kws={"label": unit}, linewidths=0.5,
         )  # fmt: skip
+        _write_legibly(axis)
         axis.set(title=name, xlabel=xlabel, ylabel=ylabel if position == 0 else "")
         axis.tick_params(axis="x", rotation=40, length=0)
         axis.tick_params(axis="y", rotation=0, length=0)
@@ -164,20 +168,34 @@ def heatmap(
     return figure
 
 
+def _write_legibly(axis: Axes) -> None:
+    """Black or white numbers, whichever has more contrast with its cell; seaborn turns to white
+    early, and white on the middle of the scale is hard to read."""
+    from seaborn.utils import relative_luminance
+
+    colours = axis.collections[0].get_facecolors()
+    for text, colour in zip(axis.texts, colours, strict=True):
+        # WCAG 2.2: above this luminance black has the higher contrast ratio.
+        text.set_color("black" if relative_luminance(colour) > 0.179 else "white")
+
+
 def _two_lines(pair: str) -> str:
     return str(pair).replace(",", ",\n")
 
 
 def projections(points: Mapping[str, np.ndarray], variants: Sequence[str], title: str) -> Figure:
-    """Latents in the plane: a panel for each projection's points (M, 2), coloured by variant (M,)."""
+    """Latents in the plane: a panel for each projection's points (M, 2), coloured by variant (M,).
+
+    They are drawn in turns, so that no variant lies on top of all others.
+    """
     _require_some("projections", points)
     figure, axes = _subplots(1, len(points), figsize=(PAGE_WIDTH * 1.15, 2.9), squeeze=False)
     variants = np.asarray(variants)
     for axis, (name, plane) in zip(axes[0], points.items(), strict=True):
-        for variant, colour in VARIANT_COLOURS.items():
-            chosen = plane[variants == variant]
+        for turn, (variant, colour) in product(range(TURNS), VARIANT_COLOURS.items()):
+            chosen = plane[variants == variant][turn::TURNS]
             axis.scatter(*chosen.T, s=5, alpha=0.5, color=colour, marker=MARKERS[variant],
-                         linewidths=0, label=variant, rasterized=True)  # fmt: skip
+                         linewidths=0, label=variant if turn == 0 else None, rasterized=True)  # fmt: skip
         axis.set(title=name, xlabel=f"{name} 1", ylabel=f"{name} 2", xticks=[], yticks=[])
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, markerscale=2.5)
@@ -231,32 +249,64 @@ def bars(table: pd.DataFrame, title: str, ylabel: str) -> Figure:
     return figure
 
 
-def quartile_curve(
+def quartile_curves(
     curves: Mapping[str, np.ndarray], title: str, xlabel: str, ylabel: str
 ) -> Figure:
-    """Mean and quartiles over images of curves (steps, N)."""
-    figure, axis = _subplots(figsize=(PAGE_WIDTH * 0.9, 3.2))
-    for (label, values), colour in zip(curves.items(), OTHER_COLOURS, strict=False):
+    """Mean and quartiles over images of curves (steps, N), a panel for each on one scale."""
+    _require_some("curves", curves)
+    figure, axes = _subplots(1, len(curves), figsize=(PAGE_WIDTH, 3.2), squeeze=False, sharey=True)
+    for axis, (label, values), colour in zip(axes[0], curves.items(), OTHER_COLOURS, strict=False):
         steps = np.arange(1, len(values) + 1)
         low, middle, high = np.quantile(values, [0.25, 0.5, 0.75], axis=1)
-        axis.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
-        axis.plot(steps, middle, "--", color=colour, lw=1, label=f"{label}: median, quartiles")
-        axis.plot(steps, values.mean(1), "-o", color=colour, lw=1.6, ms=4, label=f"{label}: mean")
-        axis.set_xticks(steps)
-    axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    axis.set_ylim(bottom=0)
+        axis.fill_between(
+            steps, low, high, color=colour, alpha=0.18, linewidth=0, label="quartiles"
+        )
+        axis.plot(steps, middle, "--", color=colour, lw=1, label="median")
+        axis.plot(steps, values.mean(1), "-o", color=colour, lw=1.6, ms=4, label="mean")
+        axis.set(title=label, xlabel=xlabel, xticks=steps)
+        axis.legend()
+    axes[0, 0].set(ylabel=ylabel, ylim=0)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def dots(table: pd.DataFrame, title: str, xlabel: str) -> Figure:
+    """A band for each row of `table`, in it a point with its number for each column, one below the
+    other; the x axis is logarithmic, where bars would have no foot to stand on."""
+    figure, axis = _subplots(figsize=(PAGE_WIDTH, 0.7 * len(table) + 1.1))
+    places = -np.arange(len(table))
+    for place in places[::2]:
+        axis.axhspan(place - 0.5, place + 0.5, color="0.95", linewidth=0, zorder=0)
+    offsets = np.linspace(0.32, -0.32, len(table.columns))
+    styles = zip(table.columns, offsets, OTHER_COLOURS, FILLED_MARKERS, strict=False)
+    for column, offset, colour, marker in styles:
+        axis.scatter(
+            table[column], places + offset, color=colour, marker=marker, s=22, label=column
+        )
+        for value, place in zip(table[column], places + offset, strict=True):
+            axis.annotate(f"{value:.0f}", (value, place), (6, 0), textcoords="offset points",
+                          fontsize=7, va="center_baseline")  # fmt: skip
+    axis.set_yticks(places, table.index)
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.set(title=title, xlabel=xlabel, ylim=(0.5 - len(table), 0.5))
+    axis.margins(x=0.1)  # room for the numbers
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
 def intervals(table: pd.DataFrame, title: str) -> Figure:
-    """The statistics of the claims: a row for each part with its 95% interval and the paper's value.
+    """The statistics of the claims: a row for each part with its 95% interval and the paper's value;
+    the parts of every other claim stand on a grey band.
 
     Each is a factor from its bound, so that right of 1 is the claimed side. table: of
     claims.table(); rows without a value are left out.
     """
     shown = table.dropna(subset=["value", "low"]).iloc[::-1].reset_index(drop=True)
     figure, axis = _subplots(figsize=(PAGE_WIDTH * 1.15, 0.2 * len(shown) + 1.2))
+    for _, places in list(shown.groupby("claim", sort=False).groups.items())[::2]:
+        axis.axhspan(min(places) - 0.5, max(places) + 0.5, color="0.95", linewidth=0, zorder=0)
     for place, row in shown.iterrows():
         colour = VERDICT_COLOURS[row["part verdict"]]
         side, bound = row["rule"].split()
@@ -291,10 +341,9 @@ def scatter_by_pair(
 
     figure, axis = _subplots(figsize=(PAGE_WIDTH, 3.6))
     names = list(dict.fromkeys(points[colour]))
-    palette = dict(zip(names, VARIANT_COLOURS.values(), strict=False))
     sns.scatterplot(
-        points, x=x, y=y, hue=colour, style=colour, palette=palette if len(palette) == len(names)
-        else None, markers=FILLED_MARKERS[: len(names)], ax=axis, s=60, alpha=0.85,
+        points, x=x, y=y, hue=colour, style=colour, palette=OTHER_COLOURS[: len(names)],
+        markers=FILLED_MARKERS[: len(names)], ax=axis, s=60, alpha=0.85,
     )  # fmt: skip
     axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axis.legend(title=f"{colour} on", loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from seaborn.utils import relative_luminance
 
 from lavae_core import paper, plotting, projections, separability
 from lavae_core.augmentations import VARIANTS
@@ -57,7 +58,10 @@ def _pictures() -> dict[str, plt.Figure]:
             "accuracy",
             "excess",
         ),
-        "quartiles": plotting.quartile_curve({"L1": rng.random((6, 30))}, "t", "step", "change"),
+        "quartiles": plotting.quartile_curves(
+            {word: rng.random((6, 30)) for word in ("L1", "L2")}, "t", "step", "change"
+        ),
+        "dots": plotting.dots(table, "t", "BCE"),
         "layers": plotting.architecture({"E": plotting.layers(LAVAE().encoder)}, "t"),
     }
 
@@ -70,17 +74,21 @@ def _bytes(figure: plt.Figure) -> tuple[bytes, bytes]:
 
 
 def test_the_same_picture_twice_has_the_same_bytes():
-    first, second = _pictures(), _pictures()
+    first = {name: _bytes(figure) for name, figure in _pictures().items()}
+    plt.close("all")
+    second = {name: _bytes(figure) for name, figure in _pictures().items()}
     assert first.keys() == second.keys()
-    for name, figure in first.items():
-        assert _bytes(figure) == _bytes(second[name]), name
+    assert [name for name in first if first[name] != second[name]] == []
 
 
 def test_every_axis_of_a_chart_has_a_name():
     pictures = _pictures()
-    for name in ("projections", "paths", "quartiles", "curves", "scatter"):
+    for name in ("projections", "paths", "curves", "scatter"):
         for axis in pictures[name].axes:
             assert axis.get_xlabel() and axis.get_ylabel(), name
+    assert all(axis.get_xlabel() == "step" for axis in pictures["quartiles"].axes)
+    assert pictures["quartiles"].axes[0].get_ylabel() == "change"
+    assert pictures["dots"].axes[0].get_xlabel() == "BCE"
     assert pictures["bars"].axes[0].get_ylabel() == "BCE"
     assert pictures["heatmap"].axes[0].get_xlabel() == "evaluated"
     assert pictures["heatmap"].axes[0].get_ylabel() == "trained"
@@ -103,7 +111,28 @@ def test_slanted_labels_of_a_heatmap_do_not_overlap(count):
 
 def test_variants_have_one_colour_each_and_models_have_others():
     assert list(plotting.VARIANT_COLOURS) == list(VARIANTS)
-    assert len({*plotting.VARIANT_COLOURS.values(), *plotting.OTHER_COLOURS}) == 8
+    assert len({*plotting.VARIANT_COLOURS.values(), *plotting.OTHER_COLOURS}) == 4 + len(
+        paper.PAIRS
+    )
+
+
+def test_numbers_of_a_heatmap_contrast_with_their_cells():
+    table = pd.DataFrame(np.linspace(0, 1, 16).reshape(4, 4))
+    axis = plotting.heatmap({"a": table}, "t", "BCE", "trained", "evaluated").axes[0]
+    for text, cell in zip(axis.texts, axis.collections[0].get_facecolors(), strict=True):
+        light, dark = sorted(map(relative_luminance, (text.get_color(), cell)), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2.2, level AA
+
+
+def test_no_variant_covers_all_others_in_a_projection():
+    points = np.random.default_rng(0).random((400, 2))
+    variants = np.repeat(list(VARIANTS), 100)
+    axis = plotting.projections({"PCA": points}, variants, "t").axes[0]
+    drawn = [tuple(part.get_facecolor()[0]) for part in axis.collections]
+    last = {colour: place for place, colour in enumerate(drawn)}
+    first = {colour: drawn.index(colour) for colour in last}
+    assert max(first.values()) < min(last.values())
+    assert sum(len(part.get_offsets()) for part in axis.collections) == len(points)
 
 
 def test_layers_names_every_layer_with_its_parameters():
