@@ -27,7 +27,7 @@ EDITS = {
     "04": {"pair": TURNS, "digits": [5]},
     "05": {"pair": TURNS, "digits": [2, 7], "word": "L1 L2^-1", "steps": 3},
     "06": {"trained": TURNS, "evaluated": BLURRED, "digits": [0, 1, 2]},
-    "07": {"n_pairs": 3},
+    "07": {"n_pairs": 3, "to_itself": TURNS},
     "08": {"pair": TURNS, "digits": [3, 3]},
     "09": {"pair": BLURRED, "digits": [9]},
     "10": {"pairs": [TURNS], "methods": ["PCA"], "seed": 3},
