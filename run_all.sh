@@ -8,6 +8,7 @@ unset MPLBACKEND PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 venv=$here/.venv
 stamp=$venv/lavae-stamp
+made=$venv/lavae-made # in every .venv that was made here: no other is ever removed
 log=$here/.lavae/setup.log
 probe=$here/lavae_core/companion/environment.py
 
@@ -31,11 +32,16 @@ find_python() {
   fail "found no Python 3.11 to 3.13; on Debian and Ubuntu: apt-get install python3 python3-venv"
 }
 
+ours() { [ -e "$made" ] || [ -e "$stamp" ]; }
+
 make_venv() {
   find_python
   "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     fail "this Python has no venv; on Debian and Ubuntu: apt-get install python3 python3-venv"
+  [ ! -e "$venv" ] || ours ||
+    fail "the .venv here was not made by run_all.sh; move it away, or install into it and activate it"
   rm -rf "$venv"
+  mkdir -p "$venv" && touch "$made"
   "$python" -m venv "$venv" >"$log" 2>&1 || fail "cannot make .venv; see ${log#"$PWD"/}"
 }
 
@@ -53,7 +59,8 @@ install() {
 # Sets environment: the active one if it has this checkout's package, else .venv.
 find_environment() {
   for environment in "${VIRTUAL_ENV:-}" "${CONDA_PREFIX:-}"; do
-    if [ "$environment" != "$venv" ] && ready "$environment"; then return; fi
+    if [ "$environment" = "$venv" ] && ours; then continue; fi
+    if ready "$environment"; then return; fi
   done
   environment=$venv
   if ready "$venv" "$stamp"; then return; fi

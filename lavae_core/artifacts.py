@@ -88,9 +88,10 @@ def manifests() -> dict[str, dict[str, Any]]:
     return {name: content for name, content in found.items() if content is not None}
 
 
-def minutes(name: str) -> float:
+def minutes(name: str, *, last_call: bool = False) -> float:
     """What an artifact of the store, by the name of its folder, took to make, without inner ones.
 
+    last_call: without the parts of a training that were interrupted.
     Raises StoreError where it is gone or its manifest cannot be read.
     """
     found = _manifest(name)
@@ -98,7 +99,7 @@ def minutes(name: str) -> float:
         raise StoreError(
             f"artifact {name} is gone or damaged; run its notebooks again with --force"
         )
-    return found["told"]["minutes"]
+    return found["told"]["last_call_minutes" if last_call else "minutes"]
 
 
 def _manifest(name: str) -> dict[str, Any] | None:
@@ -129,8 +130,9 @@ def _make(target: Path, spec: dict[str, Any], make) -> None:
         files = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
         seconds = time.monotonic() - started
         # A training that was interrupted tells the seconds of its earlier parts, too.
-        own = max(seconds - _inner_seconds[-1], told.pop("seconds", 0.0))
-        told["minutes"] = round(own / 60, 3)
+        last_call = seconds - _inner_seconds[-1]
+        own = max(last_call, told.pop("seconds", 0.0))
+        told |= {"minutes": round(own / 60, 3), "last_call_minutes": round(last_call / 60, 3)}
         content = {"format": FORMAT, "spec": spec, "files": files, "told": told}
         (folder / MANIFEST).write_text(json.dumps(content, indent=1, sort_keys=True))
         os.replace(folder, target)

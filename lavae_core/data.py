@@ -29,14 +29,10 @@ SPLITS = {"train": "train", "test": "t10k"}  # ours, and how the file names call
 
 @dataclass(frozen=True)
 class ImageSet:
-    """images: uint8 (N, 28, 28), 0 to 255; labels: int64 (N,), 0 to 9; split: "train" or "test";
-    checksum: SHA-256 of the images' and labels' bytes, so it also tells a limited set from a whole.
-    """
+    """images: uint8 (N, 28, 28), 0 to 255; labels: int64 (N,), 0 to 9."""
 
     images: Tensor
     labels: Tensor
-    split: str
-    checksum: str
 
 
 def load(split: str, *, dataset: str = "mnist", limit: int | None = None) -> ImageSet:
@@ -44,33 +40,30 @@ def load(split: str, *, dataset: str = "mnist", limit: int | None = None) -> Ima
 
     split: "train" or "test". dataset: a name in DATASETS. limit: only that many images, the first.
     InvalidInputError on an unknown name or a limit that is not 1 .. N; DataError if a file is
-    damaged in the user's folder, or found nowhere; StoreError if the cache cannot be written.
+    damaged in the user's folder, cannot be read, or is found nowhere; StoreError if the cache cannot
+    be written.
     """
     require_known("data set", dataset, DATASETS)
     require_known("split", split, SPLITS)
     prefix = SPLITS[split]
     image_file, label_file = f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
-    image_path, label_path = _locate(dataset, [image_file, label_file])
-
-    images = _read_idx(image_path, header=16).view(-1, 28, 28)
-    labels = _read_idx(label_path, header=8).long()
+    try:
+        image_path, label_path = _locate(dataset, [image_file, label_file])
+        images = _read_idx(image_path, header=16).view(-1, 28, 28)
+        labels = _read_idx(label_path, header=8).long()
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
     if limit is not None:
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= len(images):
             raise InvalidInputError(f"limit is {limit!r}; allowed: 1 to {len(images)}, or None")
         # Clones, because a slice would keep the whole split in memory.
         images, labels = images[:limit].clone(), labels[:limit].clone()
-    return ImageSet(images, labels, split, _checksum(images, labels))
+    return ImageSet(images, labels)
 
 
 def _read_idx(path: Path, header: int) -> Tensor:
     """The bytes after the header; size and SHA-256 of the file, and so its shape, are verified."""
     return torch.from_numpy(np.fromfile(path, dtype=np.uint8, offset=header))
-
-
-def _checksum(images: Tensor, labels: Tensor) -> str:
-    digest = hashlib.sha256(images.numpy())
-    digest.update(labels.numpy())
-    return digest.hexdigest()
 
 
 def _cache_root() -> Path:

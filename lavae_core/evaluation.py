@@ -236,9 +236,21 @@ def two_step_changes(images: Tensor) -> np.ndarray:
     """Squared pixel distance of a recursion's images two steps apart, (steps - 1, N).
 
     Two applications of an involution are the identity, so images[t + 2] should equal images[t].
+    Raises InvalidInputError for less than three steps: of two there is only the first return.
     """
-    require_whole("steps", len(images) - 1, 2)
+    require_whole("steps", len(images) - 1, 3)
     return (images[2:] - images[:-2]).square().sum((-2, -1)).cpu().numpy()
+
+
+def drift(images: Tensor) -> Tensor:
+    """Squared pixel distance of a recursion's last odd step from its first one, (N,).
+
+    Odd steps of an involution should all show the same image. Raises InvalidInputError for less
+    than three steps.
+    """
+    require_whole("steps", len(images) - 1, 3)
+    last = len(images) - 1 - len(images) % 2
+    return (images[last] - images[1]).square().sum((-2, -1))
 
 
 def quartiles(changes: Mapping[str, np.ndarray]) -> pd.DataFrame:

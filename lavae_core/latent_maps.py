@@ -26,6 +26,14 @@ def parse_word(word: str, names: list[str]) -> list[tuple[int, int]]:
 
     Raises InvalidInputError for a letter that is not in `names` or has no whole-number power.
     """
+    letters = _letters(word)
+    for name, _ in letters:
+        require_known("latent map", name, names)
+    return [(names.index(name), power) for name, power in letters]
+
+
+def _letters(word: str) -> list[tuple[str, int]]:
+    """(name, power) of each letter of a word."""
     if not isinstance(word, str):
         raise InvalidInputError(f'a word of maps is text such as "L1 L2^-1", got {word!r}')
     letters = []
@@ -33,18 +41,16 @@ def parse_word(word: str, names: list[str]) -> list[tuple[int, int]]:
         match = _LETTER.fullmatch(text)
         if match is None:
             raise InvalidInputError(f'cannot read {text!r} in a word of maps; write L1 or "L1^-1"')
-        require_known("latent map", match["name"], names)
         power = int(match["power"] or 1)
         if abs(power) > MAX_POWER:
             raise InvalidInputError(f"powers in a word go from -{MAX_POWER} to {MAX_POWER}: {text}")
-        letters.append((names.index(match["name"]), power))
+        letters.append((match["name"], power))
     return letters
 
 
 def inverse_word(word: str) -> str:
-    """The word that undoes `word`: "L2 L1^-1" for "L1 L2^-1"."""
-    letters = [text.partition("^") for text in reversed(word.split())]
-    powers = [(name, -int(power or 1)) for name, _, power in letters]
+    """The word that undoes `word`: "L2 L1^-1" for "L1 L2^-1". Raises as parse_word, for any names."""
+    powers = [(name, -power) for name, power in reversed(_letters(word))]
     return " ".join(name if power == 1 else f"{name}^{power}" for name, power in powers)
 
 

@@ -32,7 +32,7 @@ JOINT_PAIR = "rotate_cw,flip_lr"
 STEPS = 7  # of a recursion, as in Figure 5
 N_SAMPLES = 1000  # of the bounding box
 COVERAGE = 0.9  # of the bounding box, as in the notebook of Appendix D
-N_NEIGHBOURS = 8000  # latents that a classifier of the variants is fitted to
+N_NEIGHBOURS = 8000  # latents on which variants are told apart
 
 
 def flips(study: Study) -> Vectors:

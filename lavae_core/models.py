@@ -93,8 +93,7 @@ class _Pretrained(PyTorchModelHubMixin):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options):
-        """The model in `folder` (or of that name on the Hugging Face Hub); StoreError if there is
-        none, or one of another class or shape."""
+        """The model in `folder`; StoreError if there is none, or one of another class or shape."""
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # it prints that it loads
                 return super().from_pretrained(folder, **options)

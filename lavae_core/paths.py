@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+COMMITTED = ("quick", 0, "cpu")  # profile, seed and device of the results that git keeps
 
 
 def home() -> Path:
@@ -21,13 +22,15 @@ def artifacts_dir() -> Path:
     return home() / "artifacts"
 
 
-def runs_dir(profile: str) -> Path:
-    """Folder of what run_all.sh makes in `profile`: executed notebooks, their records, the report."""
-    return home() / "runs" / profile
+def runs_dir(profile: str, seed: int = 0, device: str = "cpu") -> Path:
+    """Folder of what run_all.sh makes: executed notebooks, their records, the report."""
+    seeded = f"-seed{seed}" if seed else ""
+    placed = f"-{device.replace(':', '')}" if device != "cpu" else ""
+    return home() / "runs" / f"{profile}{seeded}{placed}"
 
 
 def figures_dir(profile: str = "quick", seed: int = 0, device: str = "cpu") -> Path:
-    """Folder of pictures and tables; the committed one is that of profile quick, seed 0, on a CPU."""
-    if (profile, seed, device) == ("quick", 0, "cpu"):
+    """Folder of pictures and tables: the committed one for COMMITTED, else one of the run."""
+    if (profile, seed, device) == COMMITTED:
         return CHECKOUT / "figures"
-    return runs_dir(profile) / "figures"
+    return runs_dir(profile, seed, device) / "figures"

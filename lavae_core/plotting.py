@@ -55,7 +55,6 @@ matplotlib.rcParams.update(
         "xtick.labelsize": 8,
         "ytick.labelsize": 8,
         "pdf.fonttype": 42,
-        "svg.hashsalt": "lavae",
     }
 )
 

@@ -38,7 +38,7 @@ def start(device: str = "cpu", precision: str | None = None) -> Runtime:
 
     Raises InvalidInputError for a device that is unknown or not there, or an unknown precision.
     """
-    _require_device(device)
+    require_device(device)
     if precision not in (None, "fp32", "bf16"):
         raise InvalidInputError(f"unknown precision {precision!r}; allowed: fp32, bf16")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only so
@@ -69,7 +69,8 @@ def native_precision(device: str) -> str:
     return "bf16" if found.get("avx512_bf16") or found.get("amx_bf16") else "fp32"
 
 
-def _require_device(device: str) -> None:
+def require_device(device: str) -> None:
+    """Raise InvalidInputError unless `device` is "cpu" or a CUDA device that is there."""
     try:
         kind = torch.device(device) if isinstance(device, str) else None  # 0 would be cuda:0
     except RuntimeError:

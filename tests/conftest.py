@@ -43,7 +43,7 @@ def setting(home, cpu, monkeypatch):
 
     def load(split, dataset="mnist", limit=None):
         assert split == "train"
-        return data.ImageSet(uint8_images(16)[:limit], torch.zeros(16)[:limit], split, "made up")
+        return data.ImageSet(uint8_images(16)[:limit], torch.zeros(16)[:limit])
 
     monkeypatch.setattr(data, "load", load)
     return Setting(seed=0, runtime=cpu)

@@ -93,6 +93,7 @@ def test_minutes_of_a_training_that_was_interrupted():
 
     get_or_make("kind", SPEC, make, load)
     assert artifacts.minutes(folder_of().name) == 1.5
+    assert artifacts.minutes(folder_of().name, last_call=True) < 0.5
 
 
 def test_use_is_noted_for_the_runner(tmp_path, monkeypatch):

@@ -125,7 +125,7 @@ COMMAND_LINES = [
     (["--device", "tpu"], 2, "unknown device 'tpu'; allowed: cpu, cuda, cuda:N"),
     (["--device", "cuda:x"], 2, "unknown device 'cuda:x'; allowed"),
     (["--device", ""], 2, "unknown device ''; allowed"),
-    (["--device", "cuda:63"], 2, "device 'cuda:63' is not there; CUDA devices found: "),
+    (["--device", "cuda:63"], 2, r"device 'cuda:63' is not there \(\d+ CUDA devices\); use cpu"),
     (["--check", "--force"], 2, "--check takes no other option"),
     (["--check", "--seed", "1"], 2, "--check takes no other option"),
     (["--check", "--list"], 2, "--list: not allowed with argument --check"),
@@ -234,8 +234,8 @@ PARAMETERS: dict[str, tuple[Callable[[], object], str]] = {
     "steps: a fraction": (lambda: recursion(steps=2.5), "steps must be .* got 2.5"),
     "steps: text": (lambda: recursion(steps="7"), "steps must be .* got '7'"),
     "steps: too few to compare": (
-        lambda: evaluation.two_step_changes(recursion(steps=1)[0]),
-        "steps must be a whole number from 2, got 1",
+        lambda: evaluation.drift(recursion(steps=2)[0]),
+        "steps must be a whole number from 3, got 2",
     ),
     "n_images: none": (lambda: recursion(count=0), "no images to start from; .* at least one"),
     "steps: no interpolation": (

@@ -293,6 +293,20 @@ def test_change_is_between_images_two_steps_apart():
     assert found.tolist() == [[0, 7], [784, 0]]
 
 
+def test_drift_is_between_the_first_and_the_last_odd_step():
+    shown = torch.zeros(7, 2, 28, 28)  # the input and six steps of two samples
+    shown[5, 0, 0, :2] = 0.5
+    shown[6] = 1  # an even step shows another image
+    assert evaluation.drift(shown).tolist() == [0.5, 0.0]
+    assert evaluation.drift(shown[:5]).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("measure", [evaluation.drift, evaluation.two_step_changes])
+def test_two_steps_tell_nothing_of_stability(measure):
+    with pytest.raises(InvalidInputError, match="steps must be .* 3"):
+        measure(torch.zeros(3, 1, 28, 28))
+
+
 def test_no_steps_show_the_input(perfect):
     shown, latents = evaluation.recursion(perfect, perfect.images[0], "L1", steps=0)
     assert shown.shape == (1, 4, 28, 28) and latents.shape == (1, 4, 16)

@@ -119,6 +119,14 @@ def test_words_that_are_refused(word, message):
             maps(normal(1, 16), word)
 
 
+@pytest.mark.parametrize(
+    "word", [word for word in BAD_WORDS if word not in ("L4", "L1 l2", "L1L2")]
+)
+def test_words_that_have_no_inverse(word):
+    with pytest.raises(InvalidInputError, match=BAD_WORDS[word]):
+        inverse_word(word)
+
+
 @pytest.mark.parametrize("value", [0.0, 1e-9, float("nan")])
 def test_a_singular_map_has_no_inverse(value):
     maps = LatentMaps()

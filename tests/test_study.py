@@ -33,7 +33,7 @@ def checkout(tmp_path, home, monkeypatch):
 
     def load(split, dataset="mnist", limit=None):
         assert (split, dataset) == ("test", "mnist")
-        return data.ImageSet(uint8_images(6)[:limit], LABELS[:limit], split, "made up")
+        return data.ImageSet(uint8_images(6)[:limit], LABELS[:limit])
 
     monkeypatch.setattr(data, "load", load)
     return folder
@@ -206,14 +206,26 @@ def test_results_go_to_the_committed_folder(checkout):
 
 @pytest.mark.parametrize(("profile", "seed"), [("quick", 0), ("quick", 1), ("smoke", 0)])
 def test_a_run_looks_where_its_notebooks_write(profile, seed):
-    assert Settings(profile, seed).figures == Study(profile, seed)._folder()
+    settings = Settings(profile, seed)
+    assert settings.figures == Study(profile, seed)._folder()
+    assert settings.commits == ((profile, seed) == ("quick", 0))
 
 
-@pytest.mark.parametrize(("profile", "seed"), [("smoke", 0), ("quick", 1)])
-def test_nothing_but_quick_and_seed_0_writes_to_the_committed_folder(profile, seed, checkout, home):
+def test_every_seed_and_device_has_a_folder_of_its_own():
+    runs = [Settings(), Settings(seed=1), Settings(device="cuda"), Settings("long", 1, "cuda:1")]
+    names = ["quick", "quick-seed1", "quick-cuda", "long-seed1-cuda1"]
+    assert [settings.runs.name for settings in runs] == names
+
+
+@pytest.mark.parametrize(
+    ("profile", "seed", "folder"), [("smoke", 0, "smoke"), ("quick", 1, "quick-seed1")]
+)
+def test_nothing_but_quick_and_seed_0_writes_to_the_committed_folder(
+    profile, seed, folder, checkout, home
+):
     write_everything(Study(profile, seed))
     assert not (checkout / "figures").exists()
-    assert {path.name for path in (home / "runs" / profile / "figures").iterdir()} == WRITTEN
+    assert {path.name for path in (home / "runs" / folder / "figures").iterdir()} == WRITTEN
 
 
 def test_the_same_picture_is_the_same_bytes(checkout):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,8 +20,9 @@ from sweep_tasks import die_once, square, square_if_even, square_or_die, work_or
 from lavae_core import measurements
 from lavae_core.companion import cli, sweep
 from lavae_core.companion.display import Watch
+from lavae_core.companion.files import only_run
 from lavae_core.companion.settings import Settings
-from lavae_core.errors import InvalidInputError, LavaeError
+from lavae_core.errors import InvalidInputError, LavaeError, StoreError
 from lavae_core.paths import CHECKOUT
 
 
@@ -53,6 +55,20 @@ def test_a_task_that_dies_is_named_and_the_others_go_on(at_once, work, watch):
     found = results([1, 2, 3, 4], work, pool, watch)
     assert isinstance(found.pop(2), sweep.BrokenExecutor)
     assert found == {1: 1, 3: 9, 4: 16}
+
+
+def test_only_what_a_death_hit_is_tried_alone(watch):
+    together = threading.Barrier(2, timeout=20)
+
+    def work(task):
+        if task == 1:
+            raise sweep.BrokenExecutor
+        return task if task == 2 else together.wait() in (0, 1)
+
+    pool = sweep.Pool(lambda: ThreadPoolExecutor(2), 2)
+    found = results([1, 2, 3, 4, 5, 6], work, pool, watch)
+    assert isinstance(found.pop(1), sweep.BrokenExecutor)
+    assert found == {2: 2, 3: True, 4: True, 5: True, 6: True}
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
@@ -112,6 +128,14 @@ def test_failures_are_kept_apart_and_a_next_call_runs_what_is_missing(counted, c
     with pytest.raises(LavaeError):
         sweep.sweep([0, 1, 2], settings, None)
     assert counted == [("easy", 2), ("hard", 1), ("hard", 2)]
+
+
+def test_a_sweep_beside_a_run_is_one_too_many(counted):
+    settings = Settings("smoke")
+    settings.runs.mkdir(parents=True)
+    with only_run(settings.runs), pytest.raises(StoreError, match="another run is at work"):
+        sweep.sweep([0], settings, None)
+    assert counted == []
 
 
 def test_what_was_measured_is_found_by_seed(counted, cpu):

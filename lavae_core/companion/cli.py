@@ -63,7 +63,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         type=int,
         nargs="+",
         metavar="SEED",
-        help="measure the claims for these seeds, then judge them (a quarter of an hour and more a seed; goes on where it stopped)",
+        help="measure the claims for these seeds, then judge them (20 minutes to an hour a seed; goes on where it stopped)",
     )
     parser.add_argument("--scheduler", help="of a Dask cluster that runs --seeds, tcp://host:port")
     alone = parser.add_mutually_exclusive_group()
@@ -124,11 +124,6 @@ def _list(notebooks: list[Notebook]) -> None:
 def _require_device(device: str | None) -> None:
     if device is None or device == "cpu":
         return
-    match = re.fullmatch(r"cuda(?::(\d+))?", device)
-    if match is None:
-        raise InvalidInputError(f"unknown device {device!r}; allowed: cpu, cuda, cuda:N")
-    import torch  # seconds; only who asks for a GPU waits for it
+    from lavae_core import runtime  # torch: seconds; only who asks for a GPU waits for them
 
-    count = torch.cuda.device_count()
-    if int(match.group(1) or 0) >= count:
-        raise InvalidInputError(f"device {device!r} is not there; CUDA devices found: {count}")
+    runtime.require_device(device)

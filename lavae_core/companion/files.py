@@ -1,8 +1,13 @@
 """Files that are there as a whole or not at all, and folders that can be written."""
 
 import csv
+import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from lavae_core.errors import StoreError
 from lavae_core.paths import CHECKOUT
@@ -10,7 +15,7 @@ from lavae_core.paths import CHECKOUT
 
 def write_whole(path: Path, text: str) -> None:
     """Replace `path` by `text`; whoever reads, or is killed, meanwhile has the old or the new."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
@@ -31,6 +36,20 @@ def require_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise StoreError(f"cannot write to the folder {shown(folder)}: {error.strerror}") from None
+
+
+@contextmanager
+def only_run(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder of runs; StoreError if another process has it."""
+    lock = FileLock(folder / "run.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise StoreError(f"another run is at work in {shown(folder)}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def shown(path: Path) -> str:

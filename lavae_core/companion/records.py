@@ -19,7 +19,7 @@ def record_key(notebook: Notebook, settings: Settings) -> str:
     parts = [
         _sources(notebook),
         *((path.name, path.read_text(encoding="utf-8")) for path in package),
-        (settings.profile, settings.seed, settings.device),
+        settings.resolved,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -46,7 +46,7 @@ def write_record(
     record = {
         "key": key,
         "minutes": round((time.time() - started) / 60, 2),
-        "training": round(sum(artifacts.minutes(n) for n in used if _made(n, started)), 2),
+        "training": round(sum(_minutes_since(started, name) for name in used), 2),
         "peak_mb": peak_mb,
         "used": used,
         "wrote": _wrote(notebook, settings),
@@ -64,9 +64,12 @@ def _used(settings: Settings) -> list[str]:
     return sorted(set(settings.used_file.read_text(encoding="utf-8").split()))
 
 
-def _made(name: str, started: float) -> bool:
-    """Whether an artifact was made since, and not loaded."""
-    return (artifacts_dir() / name / artifacts.MANIFEST).stat().st_mtime >= started
+def _minutes_since(started: float, name: str) -> float:
+    """Of the minutes that an artifact took, those since `started`: none if it was loaded."""
+    manifest = artifacts_dir() / name / artifacts.MANIFEST
+    if manifest.is_file() and manifest.stat().st_mtime < started:
+        return 0.0
+    return artifacts.minutes(name, last_call=True)
 
 
 def _path(notebook: Notebook, settings: Settings) -> Path:

@@ -2,18 +2,16 @@
 
 import time
 
-from filelock import FileLock, Timeout
-
 from lavae_core.companion.comparison import COLUMNS, read_claims
 from lavae_core.companion.display import Watch, say, table
 from lavae_core.companion.execution import execute
-from lavae_core.companion.files import require_writable, shown, write_whole
+from lavae_core.companion.files import only_run, require_writable, shown, write_whole
 from lavae_core.companion.normalise import normalised
 from lavae_core.companion.notebooks import NOTEBOOKS, Notebook, discover
 from lavae_core.companion.readme import write_minutes, write_readmes
 from lavae_core.companion.records import read_record, record_key, write_record
 from lavae_core.companion.settings import Settings, environment
-from lavae_core.errors import LavaeError, StoreError
+from lavae_core.errors import LavaeError
 from lavae_core.paths import home
 
 
@@ -24,14 +22,11 @@ def run_notebooks(notebooks: list[Notebook], settings: Settings) -> None:
     """
     for folder in (home(), settings.figures, settings.runs / "notebooks"):
         require_writable(folder)
-    try:
-        with FileLock(settings.runs / "run.lock", timeout=0):
-            rows = [
-                _run_or_skip(notebook, settings, f"[{position}/{len(notebooks)}]")
-                for position, notebook in enumerate(notebooks, 1)
-            ]
-    except Timeout:
-        raise StoreError(f"another run is at work in {shown(settings.runs)}") from None
+    with only_run(settings.runs):
+        rows = [
+            _run_or_skip(notebook, settings, f"[{position}/{len(notebooks)}]")
+            for position, notebook in enumerate(notebooks, 1)
+        ]
     _sum_up(rows, settings)
     if settings.commits:
         write_minutes(discover(settings.notebooks), settings)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lavae_core.companion.files import write_whole
 from lavae_core.companion.notebooks import NOTEBOOKS, Notebook
-from lavae_core.paths import figures_dir, home, runs_dir
+from lavae_core.paths import COMMITTED, figures_dir, home, runs_dir
 
 # ipykernel warns on every start about its TCP ports; a profile of ours also keeps a user's own
 # start-up files out of the results.
@@ -26,17 +26,22 @@ class Settings:
     notebooks: Path = NOTEBOOKS
 
     @property
+    def resolved(self) -> tuple[str, int, str]:
+        """Profile, seed and device, with what the notebooks take where nothing was asked for."""
+        return self.profile, self.seed or 0, self.device or "cpu"
+
+    @property
     def runs(self) -> Path:
-        return runs_dir(self.profile)
+        return runs_dir(*self.resolved)
 
     @property
     def figures(self) -> Path:
-        return figures_dir(self.profile, self.seed or 0, self.device or "cpu")
+        return figures_dir(*self.resolved)
 
     @property
     def commits(self) -> bool:
         """Whether the executed notebooks replace the sources, whose outputs git keeps."""
-        return self.profile == "quick" and self.seed is None and self.device is None
+        return self.resolved == COMMITTED
 
     def executed(self, notebook: Notebook) -> Path:
         """Where the executed notebook is kept."""

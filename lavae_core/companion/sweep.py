@@ -21,7 +21,7 @@ import lavae_core
 from lavae_core import artifacts, measurements, profiles, runtime
 from lavae_core.companion.display import Watch, say
 from lavae_core.companion.execution import SECONDS_PER_TICK, kill_children
-from lavae_core.companion.files import require_writable
+from lavae_core.companion.files import only_run, require_writable
 from lavae_core.companion.settings import Settings, environment
 from lavae_core.errors import InvalidInputError, LavaeError
 from lavae_core.experiments import Setting, load_or_train
@@ -50,7 +50,7 @@ def sweep(seeds: list[int], settings: Settings, scheduler: str | None) -> None:
     missing = [task for task in tasks if not artifacts.exists(task.KIND, task.spec())]
     say(f"{len(tasks)} tasks, {len(tasks) - len(missing)} of them done before")
     failed = []
-    with environment(settings.variables()):
+    with only_run(settings.runs), environment(settings.variables()):
         pool = on_cluster(scheduler) if scheduler else on_this_machine()
         watch = Watch(settings.progress_file)
         with contextlib.closing(pool):
@@ -92,21 +92,26 @@ def run(
     A process that dies takes with it what others of its pool were doing. Whatever was under way is
     tried again, one by one, so that the task that kills its process is known from those it hit.
     """
-    waiting, tried, at_once = list(tasks), Counter(), pool.at_once
-    while waiting:
+    waiting, suspects, tried = list(tasks), [], Counter()
+
+    def has_room(running: dict) -> bool:
+        alone = suspects or any(tried[task] for task, _ in running.values())
+        return len(running) < (1 if alone else pool.at_once)
+
+    while waiting or suspects:
         executor, running, broken = pool.open(), {}, False
         try:
-            while running or (waiting and not broken):
-                while waiting and len(running) < at_once and not broken:
-                    task = waiting.pop(0)
+            while running or ((waiting or suspects) and not broken):
+                while (waiting or suspects) and has_room(running) and not broken:
+                    task = (suspects or waiting).pop(0)
                     running[executor.submit(work, task)] = task, time.monotonic()
                 for future in _first_done(running, watch):
                     task, started = running.pop(future)
                     result = _result(future)
                     tried[task] += 1
                     if isinstance(result, BrokenExecutor) and tried[task] < ATTEMPTS:
-                        broken, at_once = True, 1
-                        waiting.append(task)
+                        broken = True
+                        suspects.append(task)
                         continue
                     broken = broken or isinstance(result, BrokenExecutor)
                     yield task, result, (time.monotonic() - started) / 60
