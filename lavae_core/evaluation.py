@@ -156,7 +156,10 @@ def mean_image_score(images: Tensor) -> float:
 
 
 def side_by_side(scores: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """A row for each entry of `scores`, at least one, and a column for each of its numbers."""
+    """A row for each entry of `scores` and a column for each of its numbers.
+
+    Raises InvalidInputError without an entry.
+    """
     if not scores:
         raise InvalidInputError("there are no scores to compare; ask for at least one model")
     return pd.DataFrame({name: dict(row) for name, row in scores.items()}).T

@@ -34,7 +34,10 @@ CHUNK = 500  # images that are encoded at a time
 
 @dataclass(frozen=True)
 class Setting:
-    """What all experiments of a run share. n_train: training images, the first ones; None: all."""
+    """What all experiments of a run share. n_train: training images, the first ones; None: all.
+
+    Raises InvalidInputError for an unknown data set, or a latent_dim that is no whole number from 1.
+    """
 
     seed: int
     runtime: Runtime

@@ -76,7 +76,7 @@ class LatentMaps(nn.Module):
         return product
 
     def forward(self, z: Tensor, word: str) -> Tensor:
-        """Latents (N, d) mapped by a word, (N, d)."""
+        """Latents (N, d) mapped by a word, (N, d). Raises InvalidInputError as `matrix` and parse_word."""
         return z @ self.matrix(word)
 
 

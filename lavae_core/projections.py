@@ -16,7 +16,7 @@ METHODS = ("PCA", "ICA", "t-SNE")
 
 def variant_latents(model: LAVAE, images: Tensor, count: int) -> tuple[np.ndarray, list[str]]:
     """Posterior means (4 n, 16) of the variants (4, N, 28, 28) of the first n = count // 4 images,
-    and the variant of each row."""
+    and the variant of each row. Raises InvalidInputError for a count below 4."""
     require_whole("the number of latents", count, len(VARIANTS))
     few = images[:, : count // len(VARIANTS)]
     mu, _ = encode(model, few.flatten(0, 1))
@@ -30,7 +30,8 @@ def fit_ica(latents: np.ndarray, seed: int) -> FastICA:
 
 
 def project(latents: np.ndarray, method: str, seed: int) -> np.ndarray:
-    """Latents (M, 16) in the plane (M, 2) by "PCA", "ICA" or "t-SNE" (seeded)."""
+    """Latents (M, 16) in the plane (M, 2) by "PCA", "ICA" or "t-SNE" (seeded); InvalidInputError for
+    another method."""
     require_known("projection", method, METHODS)
     if method == "PCA":
         return PCA(2, random_state=seed).fit_transform(latents)
@@ -41,7 +42,8 @@ def project(latents: np.ndarray, method: str, seed: int) -> np.ndarray:
 
 def bounding_box(latents: Tensor, coverage: float) -> tuple[Tensor, Tensor]:
     """Lower and upper corner (16,) of the box that holds the middle `coverage` (above 0, to 1) of
-    the latents (N, 16) in each dimension (Section V-A, Appendix D)."""
+    the latents (N, 16) in each dimension (Section V-A, Appendix D). Raises InvalidInputError for
+    another coverage."""
     if not isinstance(coverage, int | float) or not 0 < coverage <= 1:
         raise InvalidInputError(f"coverage must be a number above 0, to 1, got {coverage!r}")
     tail = (1 - coverage) / 2
@@ -49,14 +51,17 @@ def bounding_box(latents: Tensor, coverage: float) -> tuple[Tensor, Tensor]:
 
 
 def sample_box(low: Tensor, high: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Uniform samples (count, 16) in a box."""
+    """Uniform samples (count, 16) in a box; InvalidInputError for none."""
     require_whole("the number of samples", count, 1)
     uniform = torch.rand(count, len(low), generator=generator).to(low)
     return low + uniform * (high - low)
 
 
 def interpolate(ends: Tensor, steps: int) -> Tensor:
-    """Latents (steps, 16) at regular intervals between the two `ends` (2, 16), both included."""
+    """Latents (steps, 16) at regular intervals between the two `ends` (2, 16), both included.
+
+    Raises InvalidInputError for other ends, or for less than two steps.
+    """
     require_whole("steps", steps, 2)
     if len(ends) != 2:
         raise InvalidInputError(f"an interpolation has two ends, got {len(ends)}")

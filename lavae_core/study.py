@@ -120,7 +120,10 @@ class Study:
         return found.to(self.setting.runtime.device)
 
     def originals(self, at_most: int) -> Tensor:
-        """uint8 (N, 28, 28) on the device: the first test images, at most that many."""
+        """uint8 (N, 28, 28) on the device: the first test images, at most that many.
+
+        Raises InvalidInputError for less than one.
+        """
         require_whole("the number of images", at_most, 1)
         return self.test_set().images[:at_most].to(self.setting.runtime.device)
 
@@ -135,13 +138,17 @@ class Study:
         return same.all(-1).all(-1).float().mean().item()
 
     def heatmap_pairs(self, count: int | None = None) -> list[str]:
-        """The first `count` of the paper's pairs; None: as many as the profile says."""
+        """The first `count` (2 to 7) of the paper's pairs; None: as many as the profile says.
+
+        Raises InvalidInputError for another count.
+        """
         number = self.profile.n_pairs if count is None else count
         require_whole("the number of pairs", number, 2, len(PAIRS))
         return PAIRS[:number]
 
     def examples(self, digits: list[int]) -> list[int]:
-        """Indices of the first test images that show these digits."""
+        """Indices of the first test images that show these digits; of one that is asked for again,
+        of the next. Raises InvalidInputError for what is no list of digits, or for too many."""
         if not isinstance(digits, list | tuple):
             raise InvalidInputError(f"digits must be a list such as [2, 7], got {digits!r}")
         labels = self.test_set().labels
@@ -182,6 +189,7 @@ class Study:
         """Print one comparison with the paper and keep it in paper_vs_here.csv.
 
         verdict: "agrees", "agrees in part" or "does not agree". A row of the same item is replaced.
+        Raises InvalidInputError for another verdict, or an item that no notebook makes.
         """
         require_known("verdict", verdict, VERDICTS)
         row = {"item": item, "claim": claim, "published": published, "here": here,
