@@ -8,10 +8,10 @@ part holds and one is open.
 
 A statistic is a mean over the test images, or the ratio of two such means. Its 95% interval is a
 bootstrap over seeds and, within them, over test images; a probe's accuracy and an asymmetry are one
-number a seed, whose interval is of the seeds alone, and of no width where there is only one. A part of a claim holds when the whole
-interval is on the claimed side of the bound, fails when the whole interval is on the other side,
-and is open in between. A claim holds when all its parts hold, holds in part when some do, does not
-hold when all fail, and is open otherwise.
+number a seed, whose interval is of the seeds alone, and of no width where there is only one. A part
+of a claim holds when the whole interval is on the claimed side of the bound, fails when the whole
+interval is on the other side, and is open in between. A claim holds when all its parts hold, holds
+in part when some do, does not hold when all fail, and is open otherwise.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,9 +1,10 @@
 """One function for each kind of picture, in one style.
 
 Images are (N, 28, 28), uint8 or floats in [0, 1]. Every function but `layers` returns a matplotlib
-Figure, and raises InvalidInputError where there is nothing to show; text is at least 7 points at the width of a page, and colours are Okabe and Ito's, safe for
-colour-blind readers, with one colour for each variant everywhere. Seaborn takes a second and a half
-to import and half of the notebooks need none of it, so it is imported where it draws.
+Figure; those that take a mapping of pictures raise InvalidInputError where it is empty. Text is at
+least 7 points at the width of a page, and colours are Okabe and Ito's, safe for colour-blind readers,
+with one colour for each variant everywhere. Seaborn takes a second and a half to import and half of
+the notebooks need none of it, so it is imported where it draws.
 """
 
 from collections.abc import Mapping, Sequence
