@@ -189,11 +189,11 @@ def test_separability_is_perfect_for_clusters_and_chance_for_noise():
 
 def test_intervals_stand_right_of_one_where_the_paper_claims(tmp_path):
     table = pd.DataFrame(
-        [("a half, below 1", 0.5, 0.4, 0.6, "below 1", "holds", np.nan),
-         ("a half, above 1", 0.5, 0.4, 0.6, "above 1", "does not hold", 2.0),
-         ("none at all, below 0.5", 0.0, 0.0, 0.0, "below 0.5", "holds", np.nan),
-         ("not measured", np.nan, np.nan, np.nan, "below 1", "not measured", np.nan)],
-        columns=["part", "value", "low", "high", "rule", "part verdict", "published"],
+        [("A", "a half, below 1", 0.5, 0.4, 0.6, "below 1", "holds", np.nan),
+         ("B", "a half, above 1", 0.5, 0.4, 0.6, "above 1", "does not hold", 2.0),
+         ("B", "none at all, below 0.5", 0.0, 0.0, 0.0, "below 0.5", "holds", np.nan),
+         ("C", "not measured", np.nan, np.nan, np.nan, "below 1", "not measured", np.nan)],
+        columns=["claim", "part", "value", "low", "high", "rule", "part verdict", "published"],
     )  # fmt: skip
     figure = plotting.intervals(table, "t")
     figure.savefig(tmp_path / "a.png")
@@ -203,3 +203,5 @@ def test_intervals_stand_right_of_one_where_the_paper_claims(tmp_path):
         line.get_ydata()[0]: line.get_xdata()[0] for line in axis.lines if line.get_marker() == "o"
     }
     assert points == {2: 2.0, 1: 0.5, 0: np.inf}
+    (band,) = axis.patches  # both parts of B
+    assert (band.get_y(), band.get_height()) == (-0.5, 2.0)
