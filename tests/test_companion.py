@@ -439,6 +439,15 @@ def test_an_environment_of_somebody_else_is_never_removed(tmp_path):
     assert theirs.exists()
 
 
+def test_an_environment_of_somebody_else_that_is_active_is_used(tmp_path):
+    theirs = tmp_path / "a checkout" / ".venv" / "bin" / "python"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("#!/bin/sh\necho theirs")
+    theirs.chmod(0o755)
+    _, done = run_all_with(tmp_path, "-m pip", VIRTUAL_ENV=str(theirs.parents[1]))
+    assert (done.returncode, done.stdout.split()[-1]) == (0, "theirs")
+
+
 def test_what_a_killed_installation_left_is_made_anew(tmp_path):
     checkout, _ = run_all_with(tmp_path, "-m pip")
     left_over = checkout / ".venv" / "left over"
@@ -448,7 +457,7 @@ def test_what_a_killed_installation_left_is_made_anew(tmp_path):
     assert "pip could not install" in done.stderr and not left_over.exists()
 
 
-def run_all_with(tmp_path, fails):
+def run_all_with(tmp_path, fails, **variables):
     """A checkout, and what its run_all.sh did with a python3 that fails at `fails`."""
     checkout, programs = tmp_path / "a checkout", tmp_path / "bin"
     for folder in (checkout, programs):
@@ -457,7 +466,7 @@ def run_all_with(tmp_path, fails):
     for name in ("python3", "python3.11", "python3.12", "python3.13"):
         (programs / name).write_text(FAKE_PYTHON.format(fails=f'"{fails}"'))
         (programs / name).chmod(0o755)
-    shell = {"PATH": f"{programs}:/usr/bin:/bin"}
+    shell = {"PATH": f"{programs}:/usr/bin:/bin"} | variables
     done = subprocess.run(
         ["bash", checkout / "run_all.sh"], capture_output=True, text=True, env=shell, cwd=tmp_path
     )
