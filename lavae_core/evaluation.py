@@ -256,6 +256,16 @@ def drift(images: Tensor) -> Tensor:
     return (images[last] - images[1]).square().sum((-2, -1))
 
 
+def stable(images: Tensor) -> Tensor:
+    """Which samples of a recursion (steps + 1, N, 28, 28) stay, (N,): those whose drift is below the
+    change of the first two steps, which is the error of reconstruction.
+
+    Raises InvalidInputError as `drift`.
+    """
+    returned = (images[2] - images[0]).square().sum((-2, -1))
+    return drift(images) < returned
+
+
 def quartiles(changes: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """Mean and quartiles over images of curves (steps, N), a row for each step of each curve."""
     rows = {

@@ -22,7 +22,7 @@ from lavae_core.augmentations import VARIANTS
 from lavae_core.errors import InvalidInputError, require_known
 from lavae_core.experiments import TENSORS, Experiment, Setting, encode, load_or_train
 from lavae_core.latent_maps import REVERSE
-from lavae_core.paper import FLIPS, PAIRS
+from lavae_core.paper import FLIPS, PAIRS, TO_ITSELF
 from lavae_core.profiles import Profile
 from lavae_core.study import Study
 
@@ -61,15 +61,21 @@ def heatmap(study: Study) -> Vectors:
     """Figure 7 and what may explain it: every pair on every pair, and how separable each space is."""
     pairs, found = study.heatmap_pairs(), {}
     for evaluated in pairs:
-        images = study.variants(evaluated)
-        native = evaluation.lavae_image_scores(study.lavae(evaluated), images)
-        found[f"native/{evaluated}"] = _total(native)
-        for trained in pairs:
-            model = study.transfer(trained, evaluated)
-            by_variant = evaluation.lavae_image_scores(model, images, evaluated)
-            found[f"transfer/{trained}/{evaluated}"] = _total(by_variant)
+        found |= _column(study, pairs, evaluated)
     for pair in pairs:
         found |= _reverse(study, pair) | _geometry(study, pair)
+    return found | _column(study, [TO_ITSELF], TO_ITSELF)
+
+
+def _column(study: Study, pairs: list[str], evaluated: str) -> Vectors:
+    """A column of Figure 7: the native decoder of a pair, and its heads on the spaces of `pairs`."""
+    images = study.variants(evaluated)
+    native = evaluation.lavae_image_scores(study.lavae(evaluated), images)
+    found = {f"native/{evaluated}": _total(native)}
+    for trained in pairs:
+        model = study.transfer(trained, evaluated)
+        by_variant = evaluation.lavae_image_scores(model, images, evaluated)
+        found[f"transfer/{trained}/{evaluated}"] = _total(by_variant)
     return found
 
 
@@ -93,7 +99,7 @@ class Measurement(Experiment):
     """One group of a profile and seed. VERSION is raised when what is measured changes."""
 
     KIND = "measurement"
-    VERSION = 2
+    VERSION = 3
     setting: Setting
     profile: Profile
     group: str
@@ -203,30 +209,34 @@ def _any_to_any(model, images: Tensor) -> Tensor:
 
 
 def _reverse(study: Study, pair: str) -> Vectors:
-    """Composed and reverse, against the image of the trained order and of the reverse's own."""
+    """Composed and reverse, against the image of the trained order and of the reverse's own; and
+    the composed image from its own latent."""
     images, model = study.variants(pair), study.lavae(pair)
     mu, _ = encode(model, images[0])
-    targets = {"composed": ("L1 L2", images[3]), "reverse": (REVERSE, images[3]),
-               "reverse, own order": (REVERSE, study.swapped(pair))}  # fmt: skip
+    own, _ = encode(model, images[3])
+    codes = {
+        "composed": (model.maps(mu, "L1 L2"), images[3]),
+        "composed, own latent": (own, images[3]),
+        "reverse": (model.maps(mu, REVERSE), images[3]),
+        "reverse, own order": (model.maps(mu, REVERSE), study.swapped(pair)),
+    }
     return {
-        f"{name}/{pair}": evaluation.image_scores(model.decode, model.maps(mu, word), target)[0]
-        for name, (word, target) in targets.items()
+        f"{name}/{pair}": evaluation.image_scores(model.decode, z, target)[0]
+        for name, (z, target) in codes.items()
     }
 
 
 def _recursion(model, originals: Tensor) -> Vectors:
-    """stable: 1 where the last change of two steps is below half of the first."""
-    stable = []
-    for part in originals.split(evaluation.CHUNK):
-        shown, _ = evaluation.recursion(model, part, "L1", STEPS)
-        change = torch.from_numpy(evaluation.two_step_changes(shown))  # (STEPS - 1, N)
-        stable.append(change[-1] < 0.5 * change[0])
-    return {"stable": torch.cat(stable)}
+    """stable: 1 where the recursion strays less than the model errs, see evaluation.stable."""
+    parts = originals.split(evaluation.CHUNK)
+    shown = [evaluation.recursion(model, part, "L1", STEPS)[0] for part in parts]
+    return {"stable": torch.cat([evaluation.stable(each) for each in shown])}
 
 
 def _identity(study: Study, images: Tensor) -> Vectors:
-    """1 where the augmented output, turned back by its own flip, is nearest to the test image that
-    it was made from, among all originals; a mean over the three augmented variants."""
+    """identity: 1 where the augmented output, turned back by its own flip, is nearest to the test
+    image that it was made from, among all originals; copies: the same of the output as it is. Both
+    are means over the three augmented variants."""
     mu, _ = encode(study.lavae(FLIPS), images[0])
     model, cvae = study.lavae(FLIPS), study.cvae(FLIPS, "conditional")
     words = ("L1", "L2", "L1 L2")
@@ -235,12 +245,13 @@ def _identity(study: Study, images: Tensor) -> Vectors:
     outputs["CVAE"] = list(torch.cat(parts, dim=1).sigmoid().squeeze(2))
     undo = ((-1,), (-2,), (-2, -1))  # flips are their own inverses
     known = images[0].flatten(1).float().div(255)
-    return {
-        f"identity/{name}": torch.stack(
-            [_nearest_is_itself(image.flip(axes), known) for image, axes in zip(shown, undo, strict=True)]
-        ).float().mean(0)
-        for name, shown in outputs.items()
-    }  # fmt: skip
+    found = {}
+    for name, shown in outputs.items():
+        back = [image.flip(axes) for image, axes in zip(shown, undo, strict=True)]
+        for what, compared in (("identity", back), ("copies", shown)):
+            shares = [_nearest_is_itself(image, known).float() for image in compared]
+            found[f"{what}/{name}"] = torch.stack(shares).mean(0)
+    return found
 
 
 def _nearest_is_itself(shown: Tensor, known: Tensor) -> Tensor:

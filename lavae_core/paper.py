@@ -36,6 +36,9 @@ PAIRS = [*HEATMAP_PAIRS, "rotate_cw,rotate_ccw", "mini_image,shear_x", "mini_ima
 
 FLIPS = HEATMAP_PAIRS[0]
 
+# Section V-B: "performs better" when it is transferred to itself; no number, and not in Figure 7.
+TO_ITSELF = "mini_image,shear_x"
+
 # Of encoder and decoder, and of a latent map: the authors' experiments.
 PARAMETERS, MAP_PARAMETERS = 571_809, 256
 

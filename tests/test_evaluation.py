@@ -285,6 +285,18 @@ def test_recursion(perfect):
     assert evaluation.two_step_changes(shown) == pytest.approx(0, abs=1e-6)
 
 
+def test_stable_is_who_strays_less_than_the_model_errs():
+    shown = torch.zeros(8, 3, 28, 28)  # the input and seven steps of three samples
+    shown[2, :, 0, 0] = 0.5  # the error of the first return
+    shown[7, :, 0, 0] = torch.tensor([0.4, 0.6, 0.0])
+    shown[6] = 1  # an even step shows another image
+    assert evaluation.stable(shown).tolist() == [True, False, True]
+    shown[5, :, 0, 0] = torch.tensor([0.6, 0.4, 0.0])
+    assert evaluation.stable(shown[:7]).tolist() == [False, True, True]
+    with pytest.raises(InvalidInputError, match="steps"):
+        evaluation.stable(shown[:3])
+
+
 def test_change_is_between_images_two_steps_apart():
     shown = torch.zeros(4, 2, 28, 28)
     shown[1, 0] = 1  # blinks: the change shows two steps later
