@@ -3,8 +3,10 @@
 The paper states its claims without bounds, so they are this companion's. Not all are from before the
 numbers were seen. Changed after that, to be closer to the paper's words or harder to pass: which
 transfers are asked for, on which side the reverse's own order holds, the statistic and the bound of
-symmetry, the bound of what the CVAE in LAVAE's training costs, and that a claim is open of which no
-part holds and one is open.
+symmetry, the bound of what the CVAE in LAVAE's training costs, what non-linear maps' composition is
+held against, which samples of a recursion stay and how many have to, and that a claim is open of which
+no part holds and one is open. Added with seed 0's numbers known: the composition of the other pairs
+(by the flips' bound), the pair that is transferred to itself, and the CVAE's copies.
 
 A statistic is a mean over the test images, or the ratio of two such means. Its 95% interval is a
 bootstrap over seeds and, within them, over test images; a probe's accuracy and an asymmetry are one
