@@ -6,6 +6,7 @@ distinguishable in the frozen space: then the transfer error falls with their se
 """
 
 from collections.abc import Mapping
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -18,21 +19,20 @@ SEPARABILITIES = ("probe", "neighbours")
 
 
 def cells(seeds: Mapping[int, Mapping[str, np.ndarray]]) -> pd.DataFrame:
-    """A row for each (seed, trained, evaluated): total BCE of transfer, native and self_transfer;
-    excess = transfer / self_transfer; and the separabilities (0 to 1) of the trained space.
+    """A row for each (seed, trained, evaluated) of Figure 7: total BCE of transfer, native and
+    self_transfer; excess = transfer / self_transfer; and the separabilities (0 to 1) of the trained
+    space. A pair whose space was not probed is not one of the figure's.
 
     seeds: the vectors of measurements.heatmap by seed. Raises InvalidInputError without a cell.
     """
     rows = []
     for seed, vectors in seeds.items():
         means = {name: float(vector.mean()) for name, vector in vectors.items()}
-        for name in means:
-            kind, _, rest = name.partition("/")
-            if kind != "transfer":
-                continue
-            trained, evaluated = rest.split("/")
+        pairs = [name.removeprefix("probe/") for name in means if name.startswith("probe/")]
+        for trained, evaluated in product(pairs, repeat=2):
             rows.append({
-                "seed": seed, "trained": trained, "evaluated": evaluated, "transfer": means[name],
+                "seed": seed, "trained": trained, "evaluated": evaluated,
+                "transfer": means[f"transfer/{trained}/{evaluated}"],
                 "native": means[f"native/{evaluated}"],
                 "self_transfer": means[f"transfer/{evaluated}/{evaluated}"],
                 **{kind: means[f"{kind}/{trained}"] for kind in SEPARABILITIES},

@@ -7,7 +7,7 @@ import pytest
 from lavae_core import claims, explanation
 from lavae_core.claims import FAILS, HOLDS, IN_PART, NOT_MEASURED, NOT_TESTABLE, OPEN, Claim, Part
 from lavae_core.errors import InvalidInputError
-from lavae_core.paper import FLIPS, HEATMAP_PAIRS
+from lavae_core.paper import FLIPS, HEATMAP_PAIRS, TO_ITSELF
 
 
 def test_an_interval_holds_the_value_and_narrows_with_the_images():
@@ -134,6 +134,7 @@ def heatmaps():
             vectors[f"native/{trained}"] = np.full(4, 250.0)
             for evaluated in HEATMAP_PAIRS:
                 vectors[f"transfer/{trained}/{evaluated}"] = np.full(4, 400.0 - 60 * place + seed)
+        vectors[f"native/{TO_ITSELF}"] = vectors[f"transfer/{TO_ITSELF}/{TO_ITSELF}"] = np.ones(4)
         made[seed] = vectors
     return made
 
