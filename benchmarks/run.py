@@ -197,11 +197,10 @@ def family() -> str:
     return f" ({told['vendor_id']} family {told['cpu family']})"
 
 
-def keep(table: pd.DataFrame) -> None:
-    """Write results.csv: this machine's rows first, then what other machines measured."""
-    path = HERE / "results.csv"
+def keep(table: pd.DataFrame, path: Path) -> None:
+    """Write `path`: this machine's rows first, then what other machines measured."""
     known = pd.read_csv(path) if path.is_file() else table.iloc[:0]
-    others = known[known["machine"] != machine(RUNTIME)]
+    others = known[~known["machine"].isin(table["machine"])]
     pd.concat([table, others]).to_csv(path, index=False, float_format="%.6g")
 
 
@@ -220,5 +219,5 @@ if __name__ == "__main__":
     ]
     table = pd.concat([table, pd.DataFrame(extra)], ignore_index=True)
     table["machine"], table["gflop_per_s"] = machine(RUNTIME), round(least["gflop_per_s"])
-    keep(table)
+    keep(table, HERE / "results.csv")
     print(table.drop(columns="machine").to_string(index=False))

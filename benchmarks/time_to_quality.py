@@ -7,14 +7,15 @@ those of its manifest, of its start's and of stage 2 as run.py measured it. The 
 mathematics is the paper's schedule at a constant rate: its quality is that of the same training by
 this project's loop, its minutes are its epochs times what run.py measured for its step, and 60
 epochs of stage 2. The published point is the paper's total after the published epochs at the
-baseline's speed; times_faster is against its minutes. Writes time_to_quality.csv and .png.
+baseline's speed; times_faster is against its minutes. Writes time_to_quality.csv, where the rows of
+other machines stay, and .png, of this machine.
 """
 
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from run import EPOCH_1, PAPER_EPOCHS, machine
+from run import EPOCH_1, PAPER_EPOCHS, keep, machine
 
 from lavae_core import artifacts, paper, plotting
 from lavae_core.evaluation import lavae_scores
@@ -91,6 +92,6 @@ def draw(table: pd.DataFrame) -> None:
 
 if __name__ == "__main__":
     table = measure()
-    table.to_csv(HERE / "time_to_quality.csv", index=False, float_format="%.2f")
+    keep(table, HERE / "time_to_quality.csv")
     draw(table)
     print(table.to_string(index=False))

@@ -69,3 +69,19 @@ def test_minutes_charge_each_model_once_and_none_of_another_seed(home, monkeypat
     (tmp_path / readme.MINUTES).unlink()
     readme.write_minutes([SimpleNamespace(name=name) for name in records], settings)
     assert not (tmp_path / readme.MINUTES).exists()
+
+
+def test_the_front_page_has_every_machine_whose_time_to_quality_was_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "BENCHMARKS", tmp_path)
+    (tmp_path / "results.csv").write_text(
+        "work,baseline_s,here_s,ratio,machine,gflop_per_s\n"
+        + "".join(f"a step,0.4,0.2,2,{name},7\n" for name in ("old", "new", "untimed"))
+    )
+    (tmp_path / "time_to_quality.csv").write_text(
+        "who,epochs,minutes,original,first,second,composed,total,times_faster,machine\n"
+        + "".join(f"this project,1,2.5,69.5,70,71,72,282.5,60,{name}\n" for name in ("new", "old"))
+    )
+    shown = speed.summary()
+    where = re.findall(r"(?:Measured|Minutes) on (\w+)", shown)
+    assert where == ["old", "new", "new", "old"]
+    assert shown.count("| 69.50 | 70.00 | 71.00 | 72.00 | 282.50 | 60.0 |") == 2

@@ -9,9 +9,10 @@ README = BENCHMARKS / "README.md"
 
 
 def summary() -> str:
-    """For the front page: ratios and quality on the machine whose time to quality was measured."""
-    timed = {row["machine"] for row in read_rows(BENCHMARKS / "time_to_quality.csv")}
-    return _ratios({m: rows for m, rows in _by_machine().items() if m in timed}) + _quality()
+    """For the front page: ratios and quality on the machines whose time to quality was measured."""
+    timed = _by_machine("time_to_quality.csv")
+    measured = _by_machine("results.csv")
+    return _ratios({m: rows for m, rows in measured.items() if m in timed}) + _quality()
 
 
 def _ratios(by_machine: dict[str, list[dict[str, str]]]) -> str:
@@ -29,37 +30,38 @@ def _ratios(by_machine: dict[str, list[dict[str, str]]]) -> str:
     return "".join(parts)
 
 
-def _by_machine() -> dict[str, list[dict[str, str]]]:
+def _by_machine(name: str) -> dict[str, list[dict[str, str]]]:
     found: dict[str, list[dict[str, str]]] = {}
-    for row in read_rows(BENCHMARKS / "results.csv"):
+    for row in read_rows(BENCHMARKS / name):
         found.setdefault(row["machine"], []).append(row)
     return found
 
 
 def _quality() -> str:
     """Minutes and BCE of the schedules of time_to_quality.py, and of the paper at the baseline's
-    speed; empty without its results."""
-    rows = read_rows(BENCHMARKS / "time_to_quality.csv")
-    if not rows:
-        return ""
+    speed, on each machine; empty without its results."""
     columns = ["original", "first", "second", "composed", "total"]
-    shown = [
-        [row["who"], f"{float(row['epochs']):g}", f"{float(row['minutes']):,.1f}",
-         *(row[column] for column in columns), f"{float(row['times_faster']):.1f}"]
-        for row in rows
-    ]  # fmt: skip
     header = ["flips", "epochs", "minutes", *columns, "times faster than published"]
-    return table(header, shown) + f"\nMinutes on {rows[0]['machine']}.\n"
+    parts = []
+    for machine, rows in _by_machine("time_to_quality.csv").items():
+        shown = [
+            [row["who"], f"{float(row['epochs']):g}", f"{float(row['minutes']):,.1f}",
+             *(f"{float(row[column]):.2f}" for column in columns), f"{float(row['times_faster']):.1f}"]
+            for row in rows
+        ]  # fmt: skip
+        parts.append(table(header, shown) + f"\nMinutes on {machine}.\n")
+    return "".join(parts)
 
 
 def generated() -> str:
     """The tables of benchmarks/README.md: ratios, limits, where a step's time goes, the search."""
+    measured = _by_machine("results.csv")
     limits = [
         [row["work"], _digits(row["here_s"]), machine]
-        for machine, rows in _by_machine().items() for row in rows if not row["ratio"]
+        for machine, rows in measured.items() for row in rows if not row["ratio"]
     ]  # fmt: skip
     return (
-        _ratios(_by_machine())
+        _ratios(measured)
         + table(["beside these", "s (memory: GB)", "machine"], limits)
         + "\nWhere the time of a stage-1 step goes, under the profiler, which adds some:\n"
         + _whole("profile.csv")
