@@ -78,7 +78,7 @@ def measured_seconds(here: str) -> pd.DataFrame:
         raise SystemExit(
             f"error: results.csv has no rows of {here}; first python benchmarks/run.py"
         )
-    return results[results["machine"] == here].set_index("work")
+    return results[results["machine"] == here].set_index("work")[["baseline_s", "here_s"]]
 
 
 def draw(table: pd.DataFrame) -> None:
