@@ -262,8 +262,8 @@ def stable(images: Tensor) -> Tensor:
 
     Raises InvalidInputError as `drift`.
     """
-    returned = (images[2] - images[0]).square().sum((-2, -1))
-    return drift(images) < returned
+    strayed = drift(images)
+    return strayed < (images[2] - images[0]).square().sum((-2, -1))
 
 
 def quartiles(changes: Mapping[str, np.ndarray]) -> pd.DataFrame:

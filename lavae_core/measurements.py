@@ -228,9 +228,11 @@ def _reverse(study: Study, pair: str) -> Vectors:
 
 def _recursion(model, originals: Tensor) -> Vectors:
     """stable: 1 where the recursion strays less than the model errs, see evaluation.stable."""
-    parts = originals.split(evaluation.CHUNK)
-    shown = [evaluation.recursion(model, part, "L1", STEPS)[0] for part in parts]
-    return {"stable": torch.cat([evaluation.stable(each) for each in shown])}
+    stable = []
+    for part in originals.split(evaluation.CHUNK):
+        shown, _ = evaluation.recursion(model, part, "L1", STEPS)
+        stable.append(evaluation.stable(shown))
+    return {"stable": torch.cat(stable)}
 
 
 def _identity(study: Study, images: Tensor) -> Vectors:

@@ -293,8 +293,9 @@ def test_stable_is_who_strays_less_than_the_model_errs():
     assert evaluation.stable(shown).tolist() == [True, False, True]
     shown[5, :, 0, 0] = torch.tensor([0.6, 0.4, 0.0])
     assert evaluation.stable(shown[:7]).tolist() == [False, True, True]
-    with pytest.raises(InvalidInputError, match="steps"):
-        evaluation.stable(shown[:3])
+    for steps in (1, 2):
+        with pytest.raises(InvalidInputError, match="steps"):
+            evaluation.stable(shown[: steps + 1])
 
 
 def test_change_is_between_images_two_steps_apart():
