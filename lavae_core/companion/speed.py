@@ -81,4 +81,4 @@ def _whole(name: str) -> str:
 
 def _digits(seconds: str) -> str:
     value = float(seconds)
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}" if value < 1 else f"{value:.1f}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.2g}" if value < 1 else f"{value:.1f}"
