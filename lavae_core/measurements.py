@@ -32,7 +32,6 @@ JOINT_PAIR = "rotate_cw,flip_lr"
 STEPS = 7  # of a recursion, as in Figure 5
 N_SAMPLES = 1000  # of the bounding box
 COVERAGE = 0.9  # of the bounding box, as in the notebook of Appendix D
-N_NEIGHBOURS = 8000  # latents on which variants are told apart
 
 
 def flips(study: Study) -> Vectors:
@@ -269,14 +268,9 @@ def _box(study: Study, model, images: Tensor) -> Vectors:
     low, high = projections.bounding_box(study.latents(FLIPS), COVERAGE)
     source = seeding.generator("cpu", study.setting.seed, "bounding box")
     samples = projections.sample_box(low, high, N_SAMPLES, source)
-    half = images.shape[1] // 2
-    points, variants = projections.variant_latents(model, images[:, half:], N_NEIGHBOURS)
-    neighbours = separability.nearest_neighbours(points, variants)
-    originals, _ = encode(model, images[0, :half])
-    return {
-        f"box/{name}": torch.from_numpy(neighbours.predict(z.cpu().numpy()) == "original")
-        for name, z in (("samples", samples), ("originals", originals))
-    }
+    originals, _ = encode(model, images[0, : images.shape[1] // 2])
+    taken = separability.taken_for_originals(model, images, samples, originals)
+    return {"box/samples": torch.from_numpy(taken[0]), "box/originals": torch.from_numpy(taken[1])}
 
 
 def _geometry(study: Study, pair: str) -> Vectors:
@@ -287,7 +281,7 @@ def _geometry(study: Study, pair: str) -> Vectors:
     what a symmetry is, keeps lengths: then it is 0.
     """
     model, images = study.lavae(pair), study.variants(pair)
-    points, variants = projections.variant_latents(model, images, N_NEIGHBOURS)
+    points, variants = projections.variant_latents(model, images, separability.N_LATENTS)
     accuracies = separability.accuracies(points, variants, study.setting.seed)
     o, f, s, c = points.reshape(len(VARIANTS), -1, points.shape[1]).mean(1)
     opposite = ((o - f, s - c), (o - s, f - c))

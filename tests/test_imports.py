@@ -20,8 +20,8 @@ LAYERS = [
     "tasks",
     "training artifacts",
     "experiments",
-    "evaluation principal projections provenance separability",
-    "study transforms",
+    "evaluation principal projections provenance",
+    "study transforms separability",
     "heatmap measurements",
     "companion",
 ]

@@ -13,6 +13,7 @@ from lavae_core import paper, plotting, projections, separability
 from lavae_core.augmentations import VARIANTS
 from lavae_core.errors import InvalidInputError
 from lavae_core.models import CVAE, LAVAE
+from lavae_core.tasks import to_float
 
 
 @pytest.fixture(autouse=True)
@@ -185,6 +186,19 @@ def test_separability_is_perfect_for_clusters_and_chance_for_noise():
     mixed = separability.accuracies(noise, variants, seed=0)
     assert min(apart.values()) == 1.0
     assert max(mixed.values()) < 0.35
+
+
+def test_neighbours_take_originals_for_originals_and_no_other_variant():
+    torch.manual_seed(0)
+    shades = torch.tensor([0, 80, 160, 240], dtype=torch.uint8)  # one for each variant
+    images = shades[:, None, None, None].repeat(1, 40, 28, 28)
+    images += torch.randint(0, 16, images.shape, dtype=torch.uint8)
+    model = LAVAE()
+    with torch.no_grad():
+        first_half = [model.encode(to_float(variant[:20]))[0] for variant in images]
+    originals, *others = separability.taken_for_originals(model, images, *first_half)
+    assert originals.shape == (20,) and originals.all()
+    assert not any(taken.any() for taken in others)
 
 
 def test_intervals_stand_right_of_one_where_the_paper_claims(tmp_path):
