@@ -64,15 +64,27 @@ def generated() -> str:
         _ratios(measured)
         + table(["beside these", "s (memory: GB)", "machine"], limits)
         + "\nWhere the time of a stage-1 step goes, under the profiler, which adds some:\n"
-        + _whole("profile.csv")
+        + _account()
         + "\nThe search for a schedule:\n"
-        + _whole("schedule_search.csv")
+        + _search()
         + _quality()
     )
 
 
-def _whole(name: str) -> str:
-    rows = read_rows(BENCHMARKS / name)
+def _account() -> str:
+    """Milliseconds of a step by kind of work, on each machine; empty without its results."""
+    parts = []
+    for machine, rows in _by_machine("profile.csv").items():
+        shown = [
+            [row["work"], *(f"{float(row[who]):.2f}" for who in ("baseline_ms", "here_ms"))]
+            for row in rows
+        ]
+        parts.append(table(["work", "baseline ms", "here ms"], shown) + f"\nOn {machine}.\n")
+    return "".join(parts)
+
+
+def _search() -> str:
+    rows = read_rows(BENCHMARKS / "schedule_search.csv")
     if not rows:
         return ""
     header = [column.replace("_", " ") for column in rows[0]]
