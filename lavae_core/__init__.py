@@ -1,3 +1,19 @@
-"""Composable latent-space augmentations (LAVAE): the method, its training and its evaluation."""
+"""LAVAE: linear maps in the latent space of a VAE that act as image augmentations.
 
-__version__ = "1.0.0"
+A family of augmentations fills the latent space (stage 1), linear maps are fitted to it (stage 2),
+and a new decoder head transfers the maps to another family (stage 3).
+"""
+
+from lavae_core.augmentations import AUGMENTATIONS, Family, augmentation, to_float, variants
+from lavae_core.data import ImageSet, load
+from lavae_core.errors import LavaeError
+from lavae_core.latent_maps import LatentMaps, Moments, NonLinearMaps, fit_exact, inverse_word
+from lavae_core.models import CVAE, LAVAE, Decoder, Encoder, encode
+from lavae_core.training import Schedule, train
+
+__version__ = "2.0.0"
+__all__ = [
+    "AUGMENTATIONS", "CVAE", "LAVAE", "Decoder", "Encoder", "Family", "ImageSet", "LatentMaps",
+    "LavaeError", "Moments", "NonLinearMaps", "Schedule", "augmentation", "encode", "fit_exact",
+    "inverse_word", "load", "to_float", "train", "variants",
+]  # fmt: skip

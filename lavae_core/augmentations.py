@@ -1,4 +1,4 @@
-"""Image-space augmentations (App. C), their pairs (Section IV-B) and the four variants (Figure 1).
+"""Image-space augmentations (Appendix C), and families of them that fill the latent space.
 
 Every augmentation is a pure function from uint8 (N, 28, 28) to uint8 (N, 28, 28). One that varies
 from image to image declares how many uniform numbers it needs per image and gets them as its second
@@ -7,25 +7,28 @@ else, so every stage and every rerun sees the same variant of an image.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain, combinations, groupby
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from lavae_core.errors import InvalidInputError, require_known
+from lavae_core.errors import InvalidInputError, require_known, require_whole
 
 SIDE = 28
 SPLITS = ("train", "test")
-VARIANTS = ("original", "first", "second", "composed")
 
 MINI_SIDE = 8
 NOISE_SIDE = 14
 NOISE_AMOUNT = 0.1  # expected share of pixels that become salt or pepper
 
 AUGMENTATIONS: dict[str, "Augmentation"] = {}
+PAIR_VARIANTS = ("original", "first", "second", "composed")
+_LETTER = re.compile(r"A(?P<number>[1-9]\d{0,2})(?:\^(?P<power>[1-9]\d{0,2}))?")
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,19 @@ class Augmentation:
 
 
 def augmentation(*, order: int | None, draws: int = 0):
-    """Decorator that registers a function under its own name; arguments as in Augmentation."""
+    """Decorator that registers a function under its own name; arguments as in Augmentation.
+
+    Raises InvalidInputError for a name that is taken, or an order or a number of draws that is no
+    whole number. What the function returns is checked by `apply`, its order by `fingerprint`.
+    """
 
     def register(function):
         name = function.__name__
+        if name in AUGMENTATIONS:
+            raise InvalidInputError(f"an augmentation {name!r} is registered already; rename yours")
+        if order is not None:
+            require_whole(f"the order of {name!r}", order, 1)
+        require_whole(f"the number of draws of {name!r}", draws, 0)
         AUGMENTATIONS[name] = Augmentation(name, function, order, draws)
         return function
 
@@ -222,29 +234,70 @@ def apply(
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise InvalidInputError(f"seed is {seed!r}; allowed: an integer from 0")
     places = _check_indices(indices, len(images))
-    if not chosen.draws:
-        return chosen.function(images)
-    return chosen.function(images, _draws(name, chosen.draws, places, split, seed))
+    result = _call(chosen, images, places, split, seed)
+    _check_images(result, f"what augmentation {name!r} returns")
+    if len(result) != len(images):
+        raise InvalidInputError(
+            f"augmentation {name!r} returns {len(result)} images for {len(images)}; return as many"
+        )
+    return result
+
+
+def _call(chosen: Augmentation, images: Tensor, places, split: str, seed: int) -> Tensor:
+    # A copy: a function that writes into its input would spoil the originals without a word.
+    arguments = [_draws(chosen.name, chosen.draws, places, split, seed)] if chosen.draws else []
+    return chosen.function(images.clone(), *arguments)
 
 
 def fingerprint(name: str) -> str:
     """Digest of what the augmentation does to a few fixed images: it changes with the code, the
-    parameters and the libraries behind it, and with nothing else."""
+    parameters and the libraries behind it, and with nothing else.
+
+    Raises InvalidInputError for a function that draws random numbers of its own, or that is not of
+    the order it declares: no model can be trained on it.
+    """
     ramps = torch.arange(4 * SIDE * SIDE).view(4, SIDE, SIDE)
     probe = (ramps * torch.tensor([1, 3, 7, 19]).view(4, 1, 1) % 256).to(torch.uint8)
-    return hashlib.sha256(apply(name, probe).contiguous().numpy()).hexdigest()[:16]
+    result = apply(name, probe)
+    if not torch.equal(result, apply(name, probe)):
+        raise InvalidInputError(
+            f"augmentation {name!r} gives another result each time; take random numbers from its "
+            "second argument (draws=...) only"
+        )
+    order, power = get(name).order, result
+    for _ in range((order or 1) - 1):
+        power = apply(name, power)
+    if order is not None and not torch.equal(power, probe):
+        raise InvalidInputError(
+            f"augmentation {name!r} declares order {order}, but applied {order} times it is not the "
+            "identity; declare its order, or order=None"
+        )
+    return hashlib.sha256(result.contiguous().numpy()).hexdigest()[:16]
 
 
-def _check_images(images: object) -> None:
+def to_float(images: Tensor) -> Tensor:
+    """uint8 images (N, 28, 28) as floats (N, 1, 28, 28) in [0, 1], on the same device.
+
+    Raises InvalidInputError for anything else: floats would be divided by 255 a second time.
+    """
+    if images.dtype != torch.uint8 or images.dim() != 3 or images.shape[1:] != (SIDE, SIDE):
+        raise InvalidInputError(
+            f"images must be torch.uint8 (N, {SIDE}, {SIDE}), got {images.dtype} "
+            f"{tuple(images.shape)}"
+        )
+    return images.unsqueeze(1).float().div_(255)
+
+
+def _check_images(images: object, what: str = "images") -> None:
     allowed = f"allowed: a torch.uint8 tensor (N, {SIDE}, {SIDE}) on the CPU"
     if not isinstance(images, Tensor):
-        raise InvalidInputError(f"images is a {type(images).__name__}; {allowed}")
+        raise InvalidInputError(f"{what} is a {type(images).__name__}; {allowed}")
     if images.dtype != torch.uint8:
-        raise InvalidInputError(f"images has dtype {images.dtype}; {allowed}")
+        raise InvalidInputError(f"{what} has dtype {images.dtype}; {allowed}")
     if images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
-        raise InvalidInputError(f"images has shape {tuple(images.shape)}; {allowed}")
+        raise InvalidInputError(f"{what} has shape {tuple(images.shape)}; {allowed}")
     if images.device.type != "cpu":
-        raise InvalidInputError(f"images is on {images.device}; {allowed}")
+        raise InvalidInputError(f"{what} is on {images.device}; {allowed}")
 
 
 def _check_indices(indices, count: int) -> np.ndarray:
@@ -261,54 +314,149 @@ def _check_indices(indices, count: int) -> np.ndarray:
     return places
 
 
-# --- pairs ---------------------------------------------------------------------------------------
+# --- families ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two augmentations A1 (`first`) and A2 (`second`), Section IV-B; unknown names are refused."""
+class Family:
+    """Generators A1, ..., Ak, and the words that make the variants, "" (the original) first.
 
-    first: str
-    second: str
+    generators: names of augmentations. words: such as ("", "A1", "A2", "A1 A2"); read from left to
+    right, "A1 A2" is A2(A1(x)), and "A1^2" applies A1 twice. Without `words`: the products of all
+    subsets of the generators, so that a pair has the paper's four variants.
+    Raises InvalidInputError for an unknown or repeated generator, for words without any entry or
+    that do not begin with "", for an unknown letter, a power below 1, or the same variant twice.
+    """
 
-    def __post_init__(self):
-        get(self.first)
-        get(self.second)
+    generators: tuple[str, ...]
+    words: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _require_generators(self.generators)
+        given = _all_products(self.letters) if self.words is None else self.words
+        object.__setattr__(self, "words", _normalised_words(given, self.letters))
 
     @classmethod
-    def parse(cls, text: str) -> "Pair":
-        """Read "flip_lr,flip_ud"; InvalidInputError unless it is two known names and a comma."""
-        names = [name.strip() for name in text.split(",")] if isinstance(text, str) else []
-        if len(names) != 2:
-            raise InvalidInputError(
-                f'pair {text!r} is not two names; allowed: "first,second" with names from '
-                + ", ".join(AUGMENTATIONS)
-            )
-        return cls(*names)
+    def parse(cls, text: "str | Family") -> "Family":
+        """Read "flip_lr,flip_ud" or, with words, "rotate_cw,flip_lr: A1, A1^2, A2, A1 A2".
+
+        The word "" is implied. A Family is returned as it is. Raises as the constructor.
+        """
+        if isinstance(text, cls):
+            return text
+        if not isinstance(text, str):
+            raise InvalidInputError(f'a family is text such as "flip_lr,flip_ud", got {text!r}')
+        names, colon, listed = text.partition(":")
+        generators = tuple(name.strip() for name in names.split(","))
+        if not colon:
+            return cls(generators)
+        return cls(generators, ("", *(word.strip() for word in listed.split(","))))
 
     def __str__(self) -> str:
-        return f"{self.first},{self.second}"
+        names = ",".join(self.generators)
+        if self.words == _all_products(self.letters):
+            return names
+        return f"{names}: {', '.join(self.words[1:])}"
 
     @property
-    def orders(self) -> tuple[int | None, int | None]:
-        """The orders of A1 and A2: the power that is the identity, None where there is none."""
-        return get(self.first).order, get(self.second).order
+    def letters(self) -> tuple[str, ...]:
+        """("A1", ..., "Ak")."""
+        return tuple(f"A{i + 1}" for i in range(len(self.generators)))
+
+    @property
+    def orders(self) -> tuple[int | None, ...]:
+        """For each generator the smallest power that is the identity, None where there is none."""
+        return tuple(get(name).order for name in self.generators)
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Names of the variants: the paper's four for a pair, else "original" and the words."""
+        if self.words == ("", "A1", "A2", "A1 A2"):
+            return PAIR_VARIANTS
+        return ("original", *self.words[1:])
+
+    @property
+    def latent_words(self) -> dict[str, str]:
+        """For each variant the word of latent maps that leads to it: "L1 L2" for "A1 A2"."""
+        mapped = [word.replace("A", "L") for word in self.words]
+        return dict(zip(self.variants, mapped, strict=True))
+
+    @property
+    def singles(self) -> "Family":
+        """The same generators with the words "", A1, ..., Ak: what the maps are fitted to."""
+        return Family(self.generators, ("", *self.letters))
 
 
 def variants(
     images: Tensor,
-    pair: Pair,
+    family: Family,
     *,
     split: str,
     seed: int,
     indices: Sequence[int] | Tensor | np.ndarray | None = None,
 ) -> Tensor:
-    """The four variants x, A1(x), A2(x), A2(A1(x)) of each image (Figure 1), in VARIANTS' order.
+    """Every variant of each image (Figure 1), uint8 (V, N, 28, 28), in the order of the words.
 
-    `composed` uses A2's draw of the same image that `second` uses. Arguments and errors as in
-    apply. Returns uint8 (4, N, 28, 28).
+    An augmentation uses one random draw for an image wherever it occurs in the words. Arguments
+    and errors as in `apply`.
     """
-    draw = {"split": split, "seed": seed, "indices": indices}
-    first = apply(pair.first, images, **draw)
-    second = apply(pair.second, images, **draw)
-    return torch.stack([images, first, second, apply(pair.second, first, **draw)])
+    made = {(): images}
+    for word in family.words:
+        positions = _expanded(word, len(family.letters))
+        for end in range(1, len(positions) + 1):
+            if positions[:end] not in made:
+                name = family.generators[positions[end - 1]]
+                before = made[positions[: end - 1]]
+                made[positions[:end]] = apply(name, before, split=split, seed=seed, indices=indices)
+    return torch.stack([made[_expanded(word, len(family.letters))] for word in family.words])
+
+
+def _require_generators(generators: tuple[str, ...]) -> None:
+    if not generators or not all(isinstance(name, str) and name for name in generators):
+        raise InvalidInputError(
+            f'a family needs names of augmentations such as "flip_lr,flip_ud", got {generators!r}; '
+            f"allowed: {', '.join(AUGMENTATIONS)}"
+        )
+    for place, name in enumerate(generators):
+        require_known("augmentation", name, AUGMENTATIONS)
+        if name in generators[:place]:
+            raise InvalidInputError(f"augmentation {name!r} is twice in a family; name it once")
+
+
+def _all_products(names: tuple[str, ...]) -> tuple[str, ...]:
+    """ "", then the products of all subsets, the short ones first: A1, A2, A1 A2 for two."""
+    subsets = chain.from_iterable(combinations(names, size) for size in range(len(names) + 1))
+    return tuple(" ".join(subset) for subset in subsets)
+
+
+def _expanded(word: str, count: int) -> tuple[int, ...]:
+    """Position of each generator that the word applies: (0, 0, 1) for "A1^2 A2"."""
+    positions: list[int] = []
+    for text in word.split() if isinstance(word, str) else [word]:
+        match = _LETTER.fullmatch(text) if isinstance(text, str) else None
+        if match is None or int(match["number"]) > count:
+            allowed = ", ".join(f"A{i + 1}" for i in range(count))
+            raise InvalidInputError(
+                f"cannot read {text!r} in the word {word!r} of a family; "
+                f"allowed: {allowed}, with powers from 1 such as A1^2"
+            )
+        positions += [int(match["number"]) - 1] * int(match["power"] or 1)
+    return tuple(positions)
+
+
+def _normalised_words(given: Sequence[str], letters: tuple[str, ...]) -> tuple[str, ...]:
+    if isinstance(given, str) or not given or given[0] != "":
+        raise InvalidInputError(
+            f'the words of a family begin with "" (the original), got {given!r}; '
+            f'such as ("", "{letters[0]}")'
+        )
+    by_positions: dict[tuple[int, ...], str] = {}
+    for word in given:
+        positions = _expanded(word, len(letters))
+        if positions in by_positions:
+            raise InvalidInputError(
+                f"the words {by_positions[positions]!r} and {word!r} are one variant; name it once"
+            )
+        by_positions[positions] = word
+    runs = [[(i, len(list(run))) for i, run in groupby(positions)] for positions in by_positions]
+    return tuple(" ".join(f"A{i + 1}^{n}" if n > 1 else f"A{i + 1}" for i, n in r) for r in runs)

@@ -1,56 +1,58 @@
 """Linear maps in the latent space, the paper's contribution: apply, compose, invert and fit them.
 
 Latents are row vectors of d = 16 dimensions. A latent map L_i is a (d, d) matrix without offset,
-applied as z @ L_i. A *word* names a product of maps and powers of them, read from left to right:
-"L1 L2" applies L1, then L2; "L1 L2 L1^-1" undoes L1 in the end; "" is the identity.
+applied as z @ L_i. A *word* names a product of maps and their powers, read from left to right:
+"L1 L2^-1" applies L1, then undoes L2; "" is the identity.
 """
 
 import re
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from lavae_core.errors import InvalidInputError, require_known
 
-# The words of the four variants of a pair (Section IV-C): the composition is never trained.
-VARIANT_WORDS = {"original": "", "first": "L1", "second": "L2", "composed": "L1 L2"}
-REVERSE = "L2 L1"
-MAX_POWER = 1000
+Orders = Sequence[int | None]  # of each augmentation: the power that is the identity, if any
 WIDTH = 8  # of the non-linear maps (Section IV-B)
+MAX_POWER = 1000
 
 _LETTER = re.compile(r"(?P<name>[^\s^]+?)(?:\^(?P<power>-?\d+))?")
 
 
-def parse_word(word: str, names: list[str]) -> list[tuple[int, int]]:
-    """The (position in `names`, power) of each letter of a word such as "L1 L2^-1".
+def letters(word: str) -> list[tuple[str, int]]:
+    """The (name, power) of each letter of a word.
 
-    Raises InvalidInputError for a letter that is not in `names` or has no whole-number power.
+    Raises InvalidInputError for text that is no word, or a power beyond MAX_POWER.
     """
-    letters = _letters(word)
-    for name, _ in letters:
-        require_known("latent map", name, names)
-    return [(names.index(name), power) for name, power in letters]
-
-
-def _letters(word: str) -> list[tuple[str, int]]:
-    """(name, power) of each letter of a word."""
     if not isinstance(word, str):
-        raise InvalidInputError(f'a word of maps is text such as "L1 L2^-1", got {word!r}')
-    letters = []
+        raise InvalidInputError(f'a word is text such as "L1 L2^-1", got {word!r}')
+    result = []
     for text in word.split():
         match = _LETTER.fullmatch(text)
         if match is None:
-            raise InvalidInputError(f'cannot read {text!r} in a word of maps; write L1 or "L1^-1"')
+            raise InvalidInputError(f'cannot read {text!r} in a word; write L1 or "L1^-1"')
         power = int(match["power"] or 1)
         if abs(power) > MAX_POWER:
             raise InvalidInputError(f"powers in a word go from -{MAX_POWER} to {MAX_POWER}: {text}")
-        letters.append((match["name"], power))
-    return letters
+        result.append((match["name"], power))
+    return result
+
+
+def parse_word(word: str, names: Sequence[str]) -> list[tuple[int, int]]:
+    """The (position in `names`, power) of each letter of a word.
+
+    Raises InvalidInputError as `letters`, or for a letter that is not in `names`.
+    """
+    parsed = letters(word)
+    for name, _ in parsed:
+        require_known(f"letter in the word {word!r}:", name, names)
+    return [(names.index(name), power) for name, power in parsed]
 
 
 def inverse_word(word: str) -> str:
-    """The word that undoes `word`: "L2 L1^-1" for "L1 L2^-1". Raises as parse_word, for any names."""
-    powers = [(name, -power) for name, power in reversed(_letters(word))]
+    """The word that undoes `word`: "L2 L1^-1" for "L1 L2^-1". Raises as `letters`."""
+    powers = [(name, -power) for name, power in reversed(letters(word))]
     return " ".join(name if power == 1 else f"{name}^{power}" for name, power in powers)
 
 
@@ -117,7 +119,7 @@ def _inverse(matrix: Tensor, name: str) -> Tensor:
     return torch.linalg.inv(matrix.double()).to(matrix)
 
 
-def order_penalty(matrices: Tensor, orders: tuple[int | None, ...]) -> Tensor:
+def order_penalty(matrices: Tensor, orders: Orders) -> Tensor:
     """Sum over the maps of ||I - L_i^order_i||_F^2, zero for a map without an order (stage 2).
 
     For order 2 this is the paper's involution term; quarter turns have order 4.
@@ -132,7 +134,7 @@ def order_penalty(matrices: Tensor, orders: tuple[int | None, ...]) -> Tensor:
 
 
 class Moments:
-    """What the stage-2 objective needs of the latents: 16x16 sums, whatever the number of images.
+    """Sufficient statistics of the stage-2 objective: 16x16 sums, whatever the number of images.
 
     With independent z ~ N(mu, diag(var)) and z_i ~ N(mu_i, diag(var_i)) the expected squared error
     of z @ L against z_i, a mean over images and dimensions, is [tr(L^T S L) - 2 tr(L^T C_i) + c_i] / (n d).
@@ -152,14 +154,12 @@ class Moments:
         linear = (matrices * self.cross).sum((1, 2))
         return ((quadratic - 2 * linear + self.constants) / self.count).sum()
 
-    def objective(
-        self, matrices: Tensor, orders: tuple[int | None, ...], lambda_inv: float
-    ) -> Tensor:
+    def objective(self, matrices: Tensor, orders: Orders, lambda_inv: float) -> Tensor:
         """The stage-2 objective in expectation: expected error + lambda_inv * order penalty."""
         return self.expected_error(matrices) + lambda_inv * order_penalty(matrices, orders)
 
 
-def fit_exact(moments: Moments, orders: tuple[int | None, ...], lambda_inv: float = 1.0) -> Tensor:
+def fit_exact(moments: Moments, orders: Orders, lambda_inv: float = 1.0) -> Tensor:
     """The maps (M, d, d) at a minimum of the stage-2 objective in exact expectation, unsampled.
 
     Without order terms the global one, by least squares. With them the objective is not convex, and

@@ -1,7 +1,7 @@
-"""The one training loop: any task, AdaBelief, resumable to the bit.
+"""The one training loop: any objective, AdaBelief, resumable to the bit.
 
-Everything random in step t is drawn from streams of (seed, t), so that a state is the parameters,
-the optimizer's two moments and t, and a run that was killed continues as if it had not been.
+All randomness of step t comes from streams of (seed, t). So a state is the parameters, the
+optimizer's two moments and t, and a killed run resumes to the same bits.
 """
 
 import contextlib
@@ -9,7 +9,9 @@ import hashlib
 import io
 import json
 import math
+import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +20,38 @@ from adabelief_pytorch import AdaBelief
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from tqdm.std import tqdm
 
-from lavae_core import seeding
-from lavae_core.errors import TrainingError
-from lavae_core.profiles import Schedule
-from lavae_core.progress import Progress
-from lavae_core.runtime import Runtime
-from lavae_core.tasks import Task
+from lavae_core.errors import TrainingError, require_known, require_number, require_whole
+from lavae_core.objectives import Objective
+from lavae_core.runtime import Runtime, generator, stream
 
+DECAYS = ("cosine", "linear", "constant")
 CHECKPOINT_STEPS = 500
 LOG_STEPS = 50
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train with AdaBelief.
+
+    epochs: passes over the samples, may be a fraction. batch: images. lr: peak learning rate, after
+    `warmup` steps of linear warm-up; then a cosine or linear decay to zero, or constant (the paper).
+    Raises InvalidInputError for a value that is not allowed.
+    """
+
+    epochs: float
+    batch: int = 64
+    lr: float = 2.5e-3
+    warmup: int = 500
+    decay: str = "cosine"
+
+    def __post_init__(self) -> None:
+        require_number("epochs", self.epochs, positive=True)
+        require_whole("batch", self.batch, 1)
+        require_number("learning rate", self.lr)
+        require_whole("warm-up steps", self.warmup, 0)
+        require_known("decay", self.decay, DECAYS)
 
 
 def learning_rate(schedule: Schedule, step: int, total: int) -> float:
@@ -41,14 +65,16 @@ def learning_rate(schedule: Schedule, step: int, total: int) -> float:
     return schedule.lr * warm * decay[schedule.decay]
 
 
-def samples_per_step(task: Task, schedule: Schedule) -> int:
+def samples_per_step(objective: Objective, schedule: Schedule) -> int:
     """Samples whose images fill a batch of the schedule, at least one and at most an epoch."""
-    return max(1, min(schedule.batch // task.images_per_sample, task.size))
+    return max(1, min(schedule.batch // objective.images_per_sample, objective.size))
 
 
-def total_steps(task: Task, schedule: Schedule) -> int:
+def total_steps(objective: Objective, schedule: Schedule) -> int:
     """Steps of a whole run: epochs times full batches of an epoch, at least one."""
-    return max(1, round(schedule.epochs * (task.size // samples_per_step(task, schedule))))
+    return max(
+        1, round(schedule.epochs * (objective.size // samples_per_step(objective, schedule)))
+    )
 
 
 class _FlatAdaBelief:
@@ -99,7 +125,7 @@ class _FlatAdaBelief:
 
 
 def train(
-    task: Task,
+    objective: Objective,
     schedule: Schedule,
     *,
     seed: int,
@@ -107,25 +133,25 @@ def train(
     checkpoint: Path,
     label: str,
 ) -> dict[str, Any]:
-    """Train `task.module` in place; return its "curve" and "seconds".
+    """Train `objective.module` in place; return its "curve" and "seconds".
 
-    The curve is a row for every 50 steps: step, and each loss as a mean over those images. The
-    seconds are those of all parts of a run that was interrupted, up to the states it went on from.
-    `checkpoint` is a file that the run continues from when it exists; the caller removes it, once
-    what was trained is safe.
+    The curve has a row for every 50 steps: step, and each loss as a mean over those images.
+    "seconds" includes earlier, interrupted runs up to their last checkpoint. The run resumes from
+    the file `checkpoint` where it exists; the caller removes it once the result is safe. A progress
+    bar on stderr, named `label`, is shown on a terminal and in a notebook.
     Raises TrainingError for a loss that is not finite, naming the step; the last state is kept.
     """
-    total, batch = total_steps(task, schedule), samples_per_step(task, schedule)
-    optimizer = _FlatAdaBelief(task.module)
+    total, batch = total_steps(objective, schedule), samples_per_step(objective, schedule)
+    optimizer = _FlatAdaBelief(objective.module)
     step, curve, earlier = _resume(checkpoint, optimizer)
     started = time.monotonic() - earlier
-    progress = Progress(label, total, done=step)
-    batches = _Batches(task.size, batch, seed, runtime.device)
+    bar = _progress_bar(label, total, step)
+    batches = _Batches(objective.size, batch, seed, runtime.device)
     noise = torch.Generator(device=runtime.device)
     window: list[dict[str, float]] = []
     while step < total:
-        noise.manual_seed(seeding.stream(seed, "noise", step))
-        values = _backward(task, batches.of(step), noise, runtime)
+        noise.manual_seed(stream(seed, "noise", step))
+        values = _backward(objective, batches.of(step), noise, runtime)
         if not math.isfinite(sum(values.values())):
             raise TrainingError(
                 f"{label}: the loss is not finite at step {step + 1} of {total}; "
@@ -137,25 +163,33 @@ def train(
         if step % LOG_STEPS == 0 or step == total:
             row = {name: sum(each[name] for each in window) / len(window) for name in values}
             curve.append({"step": step, **row})
-            progress.update(len(window), row)
+            bar.set_postfix({name: f"{each:.4g}" for name, each in row.items()}, refresh=False)
+            bar.update(len(window))
             window.clear()
         if step % CHECKPOINT_STEPS == 0 and step < total:
             _save(checkpoint, optimizer, step, curve, time.monotonic() - started)
-    progress.close()
+    bar.close()
     optimizer.release()
     return {"curve": curve, "seconds": round(time.monotonic() - started, 3)}
 
 
+def _progress_bar(label: str, total: int, done: int) -> tqdm:
+    # The stderr of a kernel is no terminal; tqdm's own TQDM_DISABLE silences it there.
+    only_on_terminal = {} if "ipykernel" in sys.modules else {"disable": None}
+    return tqdm(total=total, initial=done, desc=label, leave=False, **only_on_terminal)
+
+
 def _backward(
-    task: Task, index: Tensor, noise: torch.Generator, runtime: Runtime
+    objective: Objective, index: Tensor, noise: torch.Generator, runtime: Runtime
 ) -> dict[str, float]:
     """Add the gradients of a batch to those of the parameters; each loss as a mean over images."""
     with runtime.autocast():
-        terms = task.losses(index, noise)
+        terms = objective.losses(index, noise)
         loss = sum(terms.values())
     loss.backward()
     return {
-        name: value.item() / (len(index) * task.images_per_sample) for name, value in terms.items()
+        name: value.item() / (len(index) * objective.images_per_sample)
+        for name, value in terms.items()
     }
 
 
@@ -169,7 +203,7 @@ class _Batches:
     def of(self, step: int) -> Tensor:
         epoch, position = divmod(step, self._size // self._batch)
         if epoch != self._epoch:
-            source = seeding.generator("cpu", self._seed, "order", epoch)
+            source = generator("cpu", self._seed, "order", epoch)
             self._permutation = torch.randperm(self._size, generator=source).to(self._device)
             self._epoch = epoch
         return self._permutation[position * self._batch : (position + 1) * self._batch]
@@ -178,21 +212,21 @@ class _Batches:
 def _save(path: Path, optimizer: _FlatAdaBelief, step: int, curve: list, seconds: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, state = path.with_suffix(".partial"), optimizer.state()
-    told = {"step": str(step), "curve": json.dumps(curve), "seconds": f"{seconds:.3f}"}
-    save_file(state, partial, told | {"digest": _digest(state, **told)})
+    metadata = {"step": str(step), "curve": json.dumps(curve), "seconds": f"{seconds:.3f}"}
+    save_file(state, partial, metadata | {"digest": _digest(state, **metadata)})
     partial.replace(path)
 
 
 def _digest(state: dict[str, Tensor], step: str, curve: str, seconds: str) -> str:
     """SHA-256 of all that a checkpoint holds: safetensors would not notice a flipped bit."""
-    found = hashlib.sha256(f"{step}/{curve}/{seconds}".encode())
+    digest = hashlib.sha256(f"{step}/{curve}/{seconds}".encode())
     for name in sorted(state):
-        found.update(state[name].cpu().numpy())
-    return found.hexdigest()
+        digest.update(state[name].cpu().numpy())
+    return digest.hexdigest()
 
 
 def _resume(path: Path, optimizer: _FlatAdaBelief) -> tuple[int, list, float]:
-    """Step, curve and seconds to go on from; a file that cannot be used is as good as none."""
+    """Step, curve and seconds to resume from; a file that cannot be used is removed."""
     if not path.is_file():
         return 0, [], 0.0
     try:

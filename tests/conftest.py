@@ -4,7 +4,7 @@ import hypothesis
 import pytest
 import torch
 
-# The same examples in every run, and none kept in the checkout.
+# The same examples in every run, and none stored in the checkout.
 hypothesis.settings.register_profile("same", derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile("same")
 
@@ -17,9 +17,9 @@ def same_weights_each_time():
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """An empty LAVAE_HOME; nothing of the user's environment reaches the test."""
-    for name in ("PROFILE", "SEED", "DEVICE", "DATA", "PROGRESS_FILE", "USED_FILE"):
-        monkeypatch.delenv(f"LAVAE_{name}", raising=False)
+    """An empty LAVAE_HOME; no other setting of the user's environment reaches the test."""
+    for name in ("LAVAE_DATA", "LAVAE_OUTPUT", "TQDM_DISABLE", "TQDM_MININTERVAL"):
+        monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "home"
     monkeypatch.setenv("LAVAE_HOME", str(folder))
     return folder
@@ -38,8 +38,8 @@ def setting(home, cpu, monkeypatch):
     """A Setting whose training images are 16 of noise."""
     from made_up import uint8_images
 
+    from lavae_companion.experiments import Setting
     from lavae_core import data
-    from lavae_core.experiments import Setting
 
     def load(split, dataset="mnist", limit=None):
         assert split == "train"
@@ -47,3 +47,15 @@ def setting(home, cpu, monkeypatch):
 
     monkeypatch.setattr(data, "load", load)
     return Setting(seed=0, runtime=cpu)
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    """A function that returns a split of the real MNIST, fetched where it is not there yet.
+
+    Of session scope, so that it reads the user's own home and reads each split once.
+    """
+    from lavae_core import data
+
+    splits = {split: data.load(split) for split in ("train", "test")}
+    return splits.__getitem__

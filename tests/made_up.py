@@ -1,7 +1,15 @@
 """Small made-up inputs for the tests; nothing here is random without a seed."""
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lavae_core.augmentations import Family, variants
+from lavae_core.latent_maps import LatentMaps
+from lavae_core.models import LAVAE
+
+FLIPS = Family.parse("flip_lr,flip_ud")
+SURE = 50.0  # a logit; a wrong pixel then costs 50 nats and a right one none
 
 
 def generator(seed: int) -> torch.Generator:
@@ -23,7 +31,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=generator(seed))
 
 
-def spread(module: torch.nn.Module, seed: int = 0, scale: float = 0.05) -> torch.nn.Module:
+def spread(module: nn.Module, seed: int = 0, scale: float = 0.05) -> nn.Module:
     """`module` with weights from a seed: no zeros and no identities that could hide a mistake."""
     source = generator(seed)
     with torch.no_grad():
@@ -33,7 +41,33 @@ def spread(module: torch.nn.Module, seed: int = 0, scale: float = 0.05) -> torch
     return module
 
 
-def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+def same_weights(one: nn.Module, other: nn.Module) -> bool:
     """Whether two modules have the same names and the same bits."""
     a, b = one.state_dict(), other.state_dict()
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+class Perfect(LAVAE):
+    """Knows 4 black-and-white originals and their flips, `images` (4, 4, 28, 28).
+
+    Its latents are one-hots of these 16 images, its maps permute them (two involutions that
+    commute), and its decoder looks the image up.
+    """
+
+    def __init__(self):
+        nn.Module.__init__(self)
+        originals = uint8_images(4).gt(127).to(torch.uint8) * 255
+        self.images = variants(originals, FLIPS, split="test", seed=0)
+        self.bank = self.images.flatten(0, 1).flatten(1) / 255.0  # row 4 variant + original
+        self.maps = LatentMaps()
+        variant = torch.arange(16).view(4, 4)
+        first, second = variant[[1, 0, 3, 2]].flatten(), variant[[2, 3, 0, 1]].flatten()
+        self.maps.matrices.data = torch.stack([torch.eye(16)[first], torch.eye(16)[second]])
+        self.requires_grad_(False)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mu = F.one_hot(torch.cdist(x.flatten(1), self.bank).argmin(1), 16).float()
+        return mu, torch.zeros_like(mu)
+
+    def decode(self, z: Tensor, head: str = "native") -> Tensor:
+        return (SURE * (2 * (z @ self.bank) - 1)).view(-1, 1, 28, 28)

@@ -1,0 +1,26 @@
+"""One function for each kind of figure, in one style that a user's matplotlibrc does not change."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from lavae_companion.figures.charts import (
+    bars,
+    curves,
+    dots,
+    heatmap,
+    intervals,
+    projections,
+    quartile_curves,
+    recursion_paths,
+    scatter_by_pair,
+)
+from lavae_companion.figures.diagrams import architecture, augmentation_graph, layers
+from lavae_companion.figures.digits import digit_rows
+
+plt.style.use(["default", Path(__file__).with_name("companion.mplstyle")])
+
+__all__ = [
+    "architecture", "augmentation_graph", "bars", "curves", "digit_rows", "dots", "heatmap",
+    "intervals", "layers", "projections", "quartile_curves", "recursion_paths", "scatter_by_pair",
+]  # fmt: skip

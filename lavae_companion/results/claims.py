@@ -1,0 +1,434 @@
+"""Every claim of the paper as statistics, each with a criterion: the one ruler of this companion.
+
+The paper states its claims without thresholds, so all of them are this companion's. `reason` says
+why each was chosen, `post_hoc` which were chosen or changed after results had been seen.
+
+A statistic is the mean of a measured vector over the test images, or the ratio of two such means; a
+probe's accuracy, an asymmetry or a rank correlation is one number a seed. Its value is the mean over
+seeds, and its 95% interval combines, as independent, the sampling of seeds (Student's t) and that of
+test images (delta method, normal; the seeds share the test set, so it is not divided by their number):
+half width = sqrt((t s / sqrt(n))^2 + (1.96 e)^2), with s the standard deviation over the n seeds and
+e the mean of the standard errors over images. claims_seeds.csv has each seed's value and e.
+"""
+
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+from lavae_companion.paper import (
+    CVAE,
+    CVAE_LAVAE,
+    FLIPS,
+    HEATMAP_PAIRS,
+    MAP_PARAMETERS,
+    PARAMETERS,
+    PUBLISHED,
+    ROTATE_FLIP,
+    TO_ITSELF,
+    head_on,
+)  # fmt: skip
+from lavae_companion.results.transfer import published_wins
+from lavae_core.errors import InvalidInputError, require_known, require_number
+
+HOLDS, IN_PART, FAILS, EQUIVALENT = "holds", "holds in part", "does not hold", "equivalent"
+INCONCLUSIVE, NOT_TESTABLE, NOT_MEASURED = "inconclusive", "not testable", "not measured"
+SIDES, SCOPES = ("below", "above", "equal to"), ("all", "some")
+MARGIN = 1.01  # a ratio within 1% of 1 is no difference that a reader of pictures could see
+WIDTH = 100  # columns of a report
+
+Vectors = Mapping[str, Any]  # named tensors or arrays, one number for each test image
+
+
+@dataclass(frozen=True)
+class Part:
+    """One statistic of a claim and its criterion.
+
+    what: its name. measured, against: names of vectors (measurements.py); the statistic is
+    mean(measured) / mean(against), or mean(measured) without `against`. side: "below" or "above" the
+    threshold, or "equal to" it, for a number that no sampling touches. reason: why this threshold. margin: an interval inside [threshold / margin, threshold *
+    margin] counts as equivalent; None: no such verdict. post_hoc: what was chosen or changed after
+    results had been seen, "" if nothing.
+    Raises InvalidInputError for an unknown side, a threshold that is no number, or one without a reason.
+    """
+
+    what: str
+    measured: str
+    against: str | None
+    side: str
+    threshold: float
+    reason: str
+    margin: float | None = None
+    post_hoc: str = ""
+
+    def __post_init__(self) -> None:
+        require_known("side of a criterion", self.side, SIDES)
+        require_number(f"the threshold of {self.what!r}", self.threshold)
+        if not self.reason.strip():
+            raise InvalidInputError(
+                f"the threshold {self.threshold} of {self.what!r} has no reason; state one"
+            )
+
+    @property
+    def criterion(self) -> str:
+        margin = f", equivalent within {self.margin - 1:.0%}" if self.margin else ""
+        return f"{self.side} {self.threshold:g}{margin}"
+
+    def published(self, vectors: Vectors) -> float:
+        """The paper's value of the statistic, NaN where it has none. The error of the mean image is
+        a property of the data and no result: it is taken from `vectors`."""
+        if self.against is None:
+            return PUBLISHED.get(self.measured, np.nan)
+        against = PUBLISHED.get(self.against, np.nan)
+        if self.against.startswith("mean image/") and self.against in vectors:
+            against = _mean(vectors[self.against])
+        return PUBLISHED.get(self.measured, np.nan) / against
+
+    def is_in(self, vectors: Vectors) -> bool:
+        return self.measured in vectors and (self.against is None or self.against in vectors)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper says (in our words) and where; the notebooks' items that show it.
+
+    scope: "all" parts have to hold, or "some" (the paper says that something can happen).
+    Without parts it is not testable, for the reason in `note`.
+    """
+
+    text: str
+    section: str
+    items: tuple[str, ...]
+    parts: tuple[Part, ...]
+    scope: str = "all"
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        require_known("scope of a claim", self.scope, SCOPES)
+
+
+# -- the claims, in the order of the notebooks ---------------------------------------------------
+
+OTHER_PAIRS = tuple(pair for pair in HEATMAP_PAIRS if pair != FLIPS)
+REASON_FREE = "a tenth is the loss that the paper calls 'some'; it prints no number"
+REASON_COMPOSED = "a fifth more error than the same image directly encoded"
+REASON_NATIVE = "1 is the error of the native decoder"
+SEEN = "chosen with seed 0's results known"
+
+
+def _of_pairs(pairs, make: Callable[[Any], Part]) -> tuple[Part, ...]:
+    return tuple(make(pair) for pair in pairs)
+
+
+CLAIMS = (
+    Claim("The order of a composition can matter", "Section IV-C", ("Figure 1",), _of_pairs(
+        OTHER_PAIRS, lambda pair: Part(
+            f"{pair}: images on which both orders agree", f"orders agree/{pair}", None, "below", 0.5,
+            "for most images the orders differ")), scope="some"),
+    Claim("The networks have the size of the authors' experiments", "Appendix C", ("Figure 2",), (
+        Part("parameters of encoder and decoder", "parameters/networks", None, "equal to", PARAMETERS,
+             "the number of the authors' code"),
+        Part("parameters of a latent map", "parameters/map", None, "equal to", MAP_PARAMETERS,
+             "the number of the authors' code"),
+    )),
+    Claim("Latent maps apply the augmentations of the flips, and compose without being trained to",
+          "Section IV-C", ("Figure 3", "Table 1"), (
+        Part("composed over the single map L1", f"LAVAE/composed/{FLIPS}", f"LAVAE/first/{FLIPS}",
+             "below", 1.1, REASON_FREE),
+        Part("composed over directly encoded", f"LAVAE/composed/{FLIPS}",
+             f"directly encoded/composed/{FLIPS}", "below", 1.2, REASON_COMPOSED),
+    )),
+    Claim("The reverse composition works with some loss", "Section IV-C",
+          ("Figure 3", "Claim reverse composition"), _of_pairs(
+        HEATMAP_PAIRS, lambda pair: Part(
+            f"{pair}: z L2 L1 over z L1 L2, target A2(A1(x))", f"reverse/{pair}",
+            f"LAVAE/composed/{pair}", "below", 1.1, REASON_FREE))),
+    Claim("Where the orders differ, the reverse composition is not the image of the reverse order",
+          "Section IV-C", ("Claim reverse composition",), _of_pairs(
+        OTHER_PAIRS, lambda pair: Part(
+            f"{pair}: z L2 L1 over z L1 L2, target A1(A2(x))", f"reverse, A1(A2(x))/{pair}",
+            f"LAVAE/composed/{pair}", "above", 1.1, REASON_FREE,
+            post_hoc="side chosen after results were seen"))),
+    Claim("Inverse maps lead from any variant of the flips to any other", "Section IV-C", ("Figure 4",), (
+        Part("twelve routes over direct encoding", f"any to any/{FLIPS}", f"no route/{FLIPS}",
+             "below", 1.1, REASON_FREE),
+    )),
+    Claim("Recursion is stable around some samples", "Sections IV-C and V-A",
+          ("Figure 5", "Claim recursion stability"), (
+        Part("images that are stable for 7 steps under L1", f"stable under L1/{FLIPS}", None, "above",
+             0.25, "a quarter of the images is more than single examples",
+             post_hoc="statistic and threshold (0.5 before) changed after results were seen"),
+    )),
+    Claim("A new decoder head transfers a latent space to other augmentations", "Section V-B",
+          ("Figure 6", "Appendix F"), _of_pairs(
+        (TO_ITSELF, *OTHER_PAIRS), lambda pair: Part(
+            f"{FLIPS} to {pair}: total over that of the mean image",
+            f"{head_on(FLIPS)}/total/{pair}", f"mean image/total/{pair}", "below", 1.0,
+            "1 is the error of the mean image of each variant, which needs no latent",
+            post_hoc="was 0.8, which the published 696.2 for mini_image,edge_detect fails"))),
+    Claim("Transferring can beat training on the pair itself", "Section V-B", ("Figure 7",), tuple(
+        Part(f"{trained} to {evaluated} over native", f"{head_on(trained)}/total/{evaluated}",
+               f"LAVAE/total/{evaluated}", "below", 1.0, REASON_NATIVE, margin=MARGIN,
+               post_hoc="the cells in which the paper's transfer wins; was: any of twelve cells")
+        for trained, evaluated in published_wins()
+    ), scope="some"),
+    Claim("Transferring mini_image,shear_x to itself beats training on it", "Section V-B", ("Figure 7",), (
+        Part("fresh head over native", f"{head_on(TO_ITSELF)}/total/{TO_ITSELF}",
+               f"LAVAE/total/{TO_ITSELF}", "below", 1.0, REASON_NATIVE, margin=MARGIN, post_hoc=SEEN),
+    )),
+    Claim("A conditional CVAE reconstructs well", "Section V-C", ("Figure 8",), (
+        Part("original over its mean image", f"{CVAE}/original/{FLIPS}", f"mean image/original/{FLIPS}",
+             "below", 0.5, "half of the error of the mean image",
+             post_hoc="was 1.2 times LAVAE's, which the published 98.11 fails"),
+    )),
+    Claim("Changing a conditional CVAE's label yields a different image instead of an augmented one",
+          "Section V-C", ("Figure 8",), (
+        Part("flipped over original", f"{CVAE}/first/{FLIPS}", f"{CVAE}/original/{FLIPS}", "above", 2.0,
+             "twice the error of a reconstruction"),
+        Part("outputs that, flipped back, are nearest to their original", f"identity/{CVAE}/{FLIPS}", None,
+             "below", 0.5, "a minority"),
+        Part("outputs that, as they are, are nearest to their original", f"copies/{CVAE}/{FLIPS}", None,
+             "below", 0.1, "a different image is no copy", post_hoc="was 0.5; 0.1 with seed 0's 0.48 known"),
+        Part("LAVAE: outputs that, flipped back, are nearest to their original", f"identity/LAVAE/{FLIPS}",
+             None, "above", 0.5, "a majority"),
+    )),
+    Claim("A CVAE with LAVAE-style training reconstructs worse than LAVAE", "Section V-C", ("Figure 9",), (
+        Part("original over LAVAE's", f"{CVAE_LAVAE}/original/{FLIPS}", f"LAVAE/original/{FLIPS}",
+             "above", 1.05, "a twentieth; the paper calls the difference significant",
+             post_hoc="was 1; raised with 1.067 known"),
+    )),
+    Claim("A CVAE with LAVAE-style training does not compose", "Section V-C", ("Figure 9",), (
+        Part("composed (two-hot) over first", f"{CVAE_LAVAE}/composed/{FLIPS}", f"{CVAE_LAVAE}/first/{FLIPS}",
+             "above", 2.0, "twice the error of a trained variant"),
+    )),
+    Claim("The separation of the regions differs between pairs", "Section V-D",
+          ("Figure 10", "Appendix G"), _of_pairs(
+        OTHER_PAIRS, lambda pair: Part(
+            f"linear probe: {pair} over {FLIPS}", f"probe/{pair}", f"probe/{FLIPS}", "above", 1.05,
+            "a twentieth more accuracy")), scope="some"),
+    Claim("The regions of a pair are arranged symmetrically", "Section V-D", ("Figure 10", "Appendix G"),
+          _of_pairs(
+        HEATMAP_PAIRS, lambda pair: Part(
+            f"{pair}: opposite sides differ in length by", f"asymmetry/{pair}", None, "below", 0.05,
+            "of four random points in 16 dimensions 5% differ less",
+            post_hoc="statistic changed, threshold 0.25 before, after results were seen"))),
+    Claim("The CVAE is LAVAE's networks with the condition appended", "Appendix C", ("Figure 11",), (),
+          note="true by construction of the networks here; the paper prints no number"),
+    Claim("LAVAE beats both CVAEs, and a VAE of originals, on the four variants", "Table I, abstract",
+          ("Table 1",), tuple(
+        Part(f"LAVAE's total over that of the {rival}", f"LAVAE/total/{FLIPS}", f"{rival}/total/{FLIPS}",
+               "below", 1.0, "1 is the rival's error", margin=MARGIN)
+        for rival in (CVAE, CVAE_LAVAE, "VAE")
+    )),
+    Claim("Samples of a bounding box of the originals are originals", "Section V-A", ("Appendix D",), (
+        Part("share of originals, over that of test originals", f"box samples are originals/{FLIPS}",
+               f"originals are originals/{FLIPS}", "above", 0.9, "nine tenths of what originals reach"),
+    )),
+    Claim("The composition of the other pairs emerges without being trained", "Section IV-C, Appendix E",
+          ("Appendix E",), _of_pairs(
+        OTHER_PAIRS, lambda pair: Part(
+            f"{pair}: composed over directly encoded", f"LAVAE/composed/{pair}",
+            f"directly encoded/composed/{pair}", "below", 1.2, REASON_COMPOSED, post_hoc=SEEN))),
+    Claim("Latent augmentation works for the other pairs", "abstract, Appendix E", ("Appendix E",), _of_pairs(
+        OTHER_PAIRS, lambda pair: Part(
+            f"{pair}: total over that of the mean image", f"LAVAE/total/{pair}",
+            f"mean image/total/{pair}", "below", 0.8, "a fifth less error than the mean images",
+            post_hoc="was 1.1 times the published total; results were known"))),
+    Claim("Non-linear maps perform slightly better", "Section IV-B", ("Claim non-linear maps",), tuple(
+        Part(f"{variant} over the linear map's", f"non-linear maps/{variant}/{FLIPS}",
+               f"LAVAE/{variant}/{FLIPS}", "below", 1.0, "1 is the linear map's error", margin=MARGIN)
+        for variant in ("first", "second")
+    )),
+    Claim("Non-linear maps do not compose", "Section IV-B", ("Claim non-linear maps",), (
+        Part("composed over first", f"non-linear maps/composed/{FLIPS}", f"non-linear maps/first/{FLIPS}",
+             "above", 1.1, REASON_FREE, post_hoc="reference changed after results were seen"),
+    )),
+    Claim("Non-linear maps are not simple to invert", "Section IV-B", ("Claim non-linear maps",), (),
+          note="a network 16 to 8 to 8 to 16 has no inverse, whatever it was trained on"),
+    Claim("Training stages 1 and 2 jointly is worse", "Section IV-B", ("Claim joint training",), tuple(
+        Part(f"joint over two stages: total, {how}", f"{joint}/total/{ROTATE_FLIP}",
+               f"{staged}/total/{ROTATE_FLIP}", "above", 1.0, "1 is the error of two stages", margin=MARGIN)
+        for how, joint, staged in (
+            ("through the maps", "joint training", "LAVAE"),
+            ("directly encoded", "joint training, directly encoded", "directly encoded"))
+    )),
+    Claim("Certain latent geometries make transfers win", "Section V-B", ("Transfer explained",), (
+        Part("rank correlation of transfer error and linear-probe accuracy", "rho/probe", None,
+             "below", 0.0, "0 is no relation; the error should fall with separability"),
+    )),
+)  # fmt: skip
+
+
+# -- judging -------------------------------------------------------------------------------------
+
+
+def seed_values(seeds: Mapping[int, Vectors]) -> pd.DataFrame:
+    """A row for each part and seed that was measured: claim, part, seed, value of the statistic,
+    standard_error over test images (0 for one number a seed), both means and the number of images."""
+    rows = []
+    for claim in CLAIMS:
+        for part in claim.parts:
+            for seed, vectors in seeds.items():
+                if part.is_in(vectors):
+                    rows.append({"claim": claim.text, "part": part.what, "seed": seed}
+                                | _statistic(part, vectors))  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _statistic(part: Part, vectors: Vectors) -> dict[str, float]:
+    top = np.asarray(vectors[part.measured], dtype=np.float64)
+    if part.against is None:
+        return {"value": top.mean(), "standard_error": _standard_error(top),
+                "measured": top.mean(), "against": np.nan, "images": len(top)}  # fmt: skip
+    below = np.asarray(vectors[part.against], dtype=np.float64)
+    ratio = top.mean() / below.mean()
+    if len(top) == len(below):  # the same test images: their errors go together
+        error = _standard_error(top - ratio * below)
+    else:
+        error = float(np.hypot(_standard_error(top), ratio * _standard_error(below)))
+    return {"value": ratio, "standard_error": error / below.mean(),
+            "measured": top.mean(), "against": below.mean(), "images": len(top)}  # fmt: skip
+
+
+def _standard_error(values: np.ndarray) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def interval(values: np.ndarray, standard_errors: np.ndarray) -> tuple[float, float, float]:
+    """Mean over seeds and its 95% interval (see the module). One seed: of its test images alone,
+    NaN where that seed has a single number."""
+    n, image_error = len(values), standard_errors.mean()
+    if n == 1 and image_error == 0:
+        return float(values[0]), np.nan, np.nan
+    spread = student.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else 0.0
+    half = float(np.hypot(spread, 1.96 * image_error))
+    value = float(values.mean())
+    return value, value - half, value + half
+
+
+def table(seeds: Mapping[int, Vectors]) -> pd.DataFrame:
+    """Every claim: a row for each part, with value, 95% interval (low, high), criterion, reason,
+    post_hoc, published value, part_verdict, and the claim's verdict.
+
+    seeds: the vectors of each seed. Raises InvalidInputError without a seed.
+    """
+    if not seeds:
+        raise InvalidInputError("no seed was measured; ask for at least one")
+    per_seed = seed_values(seeds)
+    rows = []
+    for claim in CLAIMS:
+        parts = [_row(part, claim, per_seed, seeds) for part in claim.parts]
+        verdict = _together([row["part_verdict"] for row in parts], claim.scope)
+        head = {"claim": claim.text, "items": "; ".join(claim.items), "section": claim.section,
+                "scope": claim.scope, "verdict": verdict, "note": claim.note}  # fmt: skip
+        rows += [head | row for row in parts] or [head]
+    return pd.DataFrame(rows)
+
+
+def _row(part: Part, claim: Claim, per_seed: pd.DataFrame, seeds: Mapping[int, Vectors]) -> dict:
+    own = per_seed[(per_seed["claim"] == claim.text) & (per_seed["part"] == part.what)] \
+        if len(per_seed) else per_seed  # fmt: skip
+    row = {"part": part.what, "criterion": part.criterion, "side": part.side,
+           "threshold": part.threshold, "reason": part.reason, "post_hoc": part.post_hoc,
+           "seeds": len(own)}  # fmt: skip
+    if own.empty:
+        return row | {"part_verdict": NOT_MEASURED}
+    value, low, high = _interval_of(part, own)
+    return row | {
+        "value": value, "low": low, "high": high,
+        "published": part.published(next(iter(seeds.values()))),
+        "part_verdict": judge(part, low, high),
+    }  # fmt: skip
+
+
+def _interval_of(part: Part, per_seed: pd.DataFrame) -> tuple[float, float, float]:
+    values, errors = per_seed["value"].to_numpy(), per_seed["standard_error"].to_numpy()
+    counted = (errors == 0).all() and (per_seed["images"] > 1).all()  # all images agree: exact
+    if part.side == "equal to" or (counted and len(values) == 1):
+        return float(values.mean()), float(values.min()), float(values.max())
+    return interval(values, errors)
+
+
+def judge(part: Part, low: float, high: float) -> str:
+    """The verdict on a part whose statistic has the interval (low, high); NaN: inconclusive."""
+    margin, threshold = part.margin, part.threshold
+    if np.isnan(low):
+        return INCONCLUSIVE
+    if margin and threshold / margin < low and high < threshold * margin:
+        return EQUIVALENT
+    if part.side == "equal to":
+        return HOLDS if low == high == threshold else FAILS
+    if low <= threshold <= high and low < high:
+        return INCONCLUSIVE
+    return HOLDS if (high < threshold) == (part.side == "below") else FAILS
+
+
+def _together(verdicts: list[str], scope: str) -> str:
+    """The verdict on a claim: all parts have to hold, or some."""
+    measured = [verdict for verdict in verdicts if verdict != NOT_MEASURED]
+    if not verdicts:
+        return NOT_TESTABLE
+    if not measured:
+        return NOT_MEASURED
+    if HOLDS in measured and (scope == "some" or set(measured) == {HOLDS}):
+        return HOLDS
+    if HOLDS in measured:
+        return IN_PART
+    if INCONCLUSIVE in measured:
+        return INCONCLUSIVE
+    return EQUIVALENT if set(measured) == {EQUIVALENT} else FAILS
+
+
+# -- what a notebook prints ----------------------------------------------------------------------
+
+
+def report(item: str, vectors: Vectors, seed: int, dataset: str) -> str:
+    """The claims that `item` shows, and the verdict on each by what one seed measured.
+
+    A part about something that was not measured (another pair) is left out; without any, or on
+    another data set than the paper's, there is no verdict. Raises InvalidInputError for an item
+    that no claim names.
+    """
+    items = dict.fromkeys(item for claim in CLAIMS for item in claim.items)
+    require_known("item", item, items)
+    lines = []
+    for claim in (claim for claim in CLAIMS if item in claim.items):
+        lines += textwrap.wrap(f"{claim.text} ({claim.section}).", WIDTH)
+        lines += [f"  {line}" for line in _report_of(claim, vectors, seed, dataset)]
+    return "\n".join(lines)
+
+
+def _report_of(claim: Claim, vectors: Vectors, seed: int, dataset: str) -> list[str]:
+    if not claim.parts:
+        return [f"not testable: {claim.note}"]
+    parts = [part for part in claim.parts if part.is_in(vectors)]
+    if not parts:
+        return ["not published for what was measured here: no verdict"]
+    lines, verdicts = [], []
+    for part in parts:
+        statistic = _statistic(part, vectors)
+        _, low, high = _interval_of(part, pd.DataFrame([statistic]))
+        published = part.published(vectors) if dataset == "mnist" else np.nan
+        verdicts.append(judge(part, low, high))
+        verdict = "" if dataset != "mnist" else f": {verdicts[-1]}"
+        lines.append(part.what)
+        paper = "not published" if np.isnan(published) else f"paper {number(published)}"
+        lines.append(f"    {number(statistic['value'])} ({part.criterion}; {paper}){verdict}")
+    if dataset != "mnist":
+        return [*lines, f"no verdict: the paper has no results on {Path(dataset).name}"]
+    rest = f" ({len(parts)} of {len(claim.parts)} parts)" if len(parts) < len(claim.parts) else ""
+    return [*lines, f"seed {seed}: {_together(verdicts, claim.scope)}{rest}"]
+
+
+def number(value: float) -> str:
+    """Four significant digits, so that 1.0004 is not shown as 1."""
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.2f}"
+
+
+def _mean(vector: Any) -> float:
+    return float(np.asarray(vector, dtype=np.float64).mean())

@@ -1,0 +1,124 @@
+"""The geometry of the latent space: projections into the plane (Figures 5 and 10, Appendix G), how
+well its regions are separated, and samples of the region of the originals (Appendix D)."""
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA, FastICA
+from sklearn.linear_model import LogisticRegression
+from sklearn.manifold import TSNE
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from lavae_core.augmentations import Family
+from lavae_core.errors import InvalidInputError, require_known, require_whole
+from lavae_core.models import LAVAE, encode
+
+NEIGHBOURS = 15
+N_LATENTS = 8000  # to which classifiers of the variant are fitted
+METHODS = ("PCA", "ICA", "t-SNE")
+
+
+def variant_latents(
+    model: LAVAE, family: Family, images: Tensor, count: int
+) -> tuple[np.ndarray, list[str]]:
+    """Posterior means (V n, 16) of the variants (V, N, 28, 28) of the first n = count // V images,
+    and the variant of each row. Raises InvalidInputError for a count below V."""
+    require_whole("the number of latents", count, len(images))
+    few = images[:, : count // len(images)]
+    mu, _ = encode(model, few.flatten(0, 1))
+    return mu.cpu().numpy(), [variant for variant in family.variants for _ in range(few.shape[1])]
+
+
+def fit_ica(latents: np.ndarray, seed: int) -> FastICA:
+    """Independent Component Analysis with two components, fitted to latents (M, 16)."""
+    model = FastICA(2, whiten="unit-variance", random_state=seed, max_iter=2000, tol=1e-3)
+    return model.fit(latents)
+
+
+def project(latents: np.ndarray, method: str, seed: int) -> np.ndarray:
+    """Latents (M, 16) in the plane (M, 2) by "PCA", "ICA" or "t-SNE" (seeded); InvalidInputError for
+    another method."""
+    require_known("projection", method, METHODS)
+    if method == "PCA":
+        return PCA(2, random_state=seed).fit_transform(latents)
+    if method == "ICA":
+        return fit_ica(latents, seed).transform(latents)
+    return TSNE(2, init="pca", random_state=seed, n_jobs=2).fit_transform(latents)
+
+
+def accuracies(latents: np.ndarray, variants: list[str], seed: int) -> dict[str, float]:
+    """Held-out accuracy (0 to 1) of a linear probe and of 15 neighbours; half is for fitting.
+
+    Chance is one over the number of variants. Those of one image may fall on both sides of the split.
+    """
+    fit_x, test_x, fit_y, test_y = train_test_split(
+        latents, variants, test_size=0.5, random_state=seed, stratify=variants
+    )
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    return {
+        "linear probe": float(probe.fit(fit_x, fit_y).score(test_x, test_y)),
+        "15 neighbours": float(_nearest_neighbours(fit_x, fit_y).score(test_x, test_y)),
+    }
+
+
+def classified_as_originals(
+    model: LAVAE, family: Family, images: Tensor, *groups: Tensor
+) -> list[np.ndarray]:
+    """For each group of latents (M, 16), which of them 15 neighbours classify as originals, (M,) bool.
+
+    The neighbours are posterior means of the second half of `images` (V, N, 28, 28); the first half
+    is left for a comparison (Section V-A, Appendix D).
+    """
+    half = images[:, images.shape[1] // 2 :]
+    points, variants = variant_latents(model, family, half, N_LATENTS)
+    neighbours = _nearest_neighbours(points, variants)
+    return [neighbours.predict(latents.cpu().numpy()) == "original" for latents in groups]
+
+
+def _nearest_neighbours(latents: np.ndarray, variants: list[str]) -> KNeighborsClassifier:
+    """A classifier of the variant of a latent: the vote of 15 neighbours among latents (M, 16)."""
+    return KNeighborsClassifier(NEIGHBOURS).fit(latents, variants)
+
+
+def asymmetry(centres: np.ndarray) -> float:
+    """Relative difference in length of opposite sides of the quadrilateral of a pair's regions.
+
+    centres: (4, d), the means of original, first, second and composed. A mean over both pairs of
+    sides; 0 for a parallelogram.
+    """
+    o, f, s, c = centres
+    opposite = ((o - f, s - c), (o - s, f - c))
+    lengths = np.array([[np.linalg.norm(side) for side in sides] for sides in opposite])
+    return float((np.ptp(lengths, axis=1) / lengths.mean(axis=1)).mean())
+
+
+def bounding_box(latents: Tensor, coverage: float) -> tuple[Tensor, Tensor]:
+    """Lower and upper corner (16,) of the box that holds the middle `coverage` (above 0, to 1) of
+    the latents (N, 16) in each dimension (Section V-A, Appendix D). Raises InvalidInputError for
+    another coverage."""
+    if not isinstance(coverage, int | float) or not 0 < coverage <= 1:
+        raise InvalidInputError(f"coverage must be a number above 0, to 1, got {coverage!r}")
+    tail = (1 - coverage) / 2
+    return torch.quantile(latents, tail, dim=0), torch.quantile(latents, 1 - tail, dim=0)
+
+
+def sample_box(low: Tensor, high: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Uniform samples (count, 16) in a box; InvalidInputError for none."""
+    require_whole("the number of samples", count, 1)
+    uniform = torch.rand(count, len(low), generator=generator).to(low)
+    return low + uniform * (high - low)
+
+
+def interpolate(ends: Tensor, steps: int) -> Tensor:
+    """Latents (steps, 16) at regular intervals between the two `ends` (2, 16), both included.
+
+    Raises InvalidInputError for other ends, or for less than two steps.
+    """
+    require_whole("steps", steps, 2)
+    if len(ends) != 2:
+        raise InvalidInputError(f"an interpolation has two ends, got {len(ends)}")
+    weights = torch.linspace(0, 1, steps).to(ends)[:, None]
+    return torch.lerp(ends[0], ends[1], weights)

@@ -1,0 +1,399 @@
+"""What the claims are judged on: numbers of every test image, for one seed of a profile.
+
+Each function measures one thing for a family, and is called by the notebook that shows it and by the
+sweep over seeds that judges it. Its result is a dictionary of named vectors: one number for each
+test image ("LAVAE/composed/flip_lr,flip_ud": BCE by model, variant and family), or a single number
+("probe/flip_lr,flip_ud").
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lavae_companion import store
+from lavae_companion.experiments import TENSORS, Experiment, Setting, load_or_train
+from lavae_companion.paper import (
+    CVAE,
+    CVAE_LAVAE,
+    FLIPS,
+    PAIRS,
+    ROTATE_FLIP,
+    TO_ITSELF,
+    head_on,
+)  # fmt: skip
+from lavae_companion.profiles import Profile
+from lavae_companion.results import geometry, scores, transfer
+from lavae_companion.results.scores import Scores
+from lavae_companion.study import Study
+from lavae_core.augmentations import PAIR_VARIANTS, Family
+from lavae_core.errors import require_known
+from lavae_core.models import LATENT_DIM, LAVAE, NATIVE, encode
+from lavae_core.runtime import generator
+
+Vectors = dict[str, Tensor]
+
+STEPS = 7  # of a recursion, as in Figure 5
+N_SAMPLES = 1000  # of the bounding box
+COVERAGE = 0.9  # of the bounding box, in each dimension
+
+
+def means(vectors: Mapping[str, Tensor]) -> dict[str, float]:
+    """The mean of each vector."""
+    return {name: float(vector.double().mean()) for name, vector in vectors.items()}
+
+
+def table(
+    vectors: Mapping[str, Tensor], family: Family | str, models: Sequence[str]
+) -> pd.DataFrame:
+    """Mean BCE per test image: a row for each model, a column for each variant and the total.
+
+    models: names such as "LAVAE"; "LAVAE, SSE" is its squared error.
+    """
+    parsed, mean = Family.parse(family), means(vectors)
+    columns = [*parsed.variants, "total"]
+    rows = [[mean[f"{model}/{variant}/{parsed}"] for variant in columns] for model in models]
+    return pd.DataFrame(rows, index=models, columns=columns)
+
+
+# -- one thing for one family --------------------------------------------------------------------
+
+
+def lavae(study: Study, family: Family | str) -> Vectors:
+    """Through the maps ("LAVAE"), directly encoded, and the mean image of every variant."""
+    parsed = Family.parse(family)
+    images, model = study.variants(parsed), study.lavae(parsed)
+    return (
+        _scores("LAVAE", parsed, scores.through_maps(model, parsed, images))
+        | _scores("directly encoded", parsed, scores.directly_encoded(model, parsed, images))
+        | _scores("mean image", parsed, scores.mean_image(parsed, images))
+    )
+
+
+def rivals(study: Study, family: Family | str) -> Vectors:
+    """Table I's other models: both CVAEs, and a VAE of the originals that is shown each variant."""
+    parsed = Family.parse(family)
+    images = study.variants(parsed)
+    return (
+        cvae(study, parsed, "conditional")
+        | cvae(study, parsed, "lavae")
+        | _scores("VAE", parsed, scores.directly_encoded(study.vae(), parsed, images))
+    )
+
+
+def cvae(study: Study, family: Family | str, how: str) -> Vectors:
+    """A CVAE of Section V-C; how: "conditional" or "lavae"."""
+    parsed = Family.parse(family)
+    name = CVAE if how == "conditional" else CVAE_LAVAE
+    model, images = study.cvae(parsed, how), study.variants(parsed)
+    return _scores(name, parsed, scores.by_condition(model, parsed, images))
+
+
+def parameters(model: LAVAE) -> Vectors:
+    """Numbers of parameters: of encoder and native decoder, and of a latent map."""
+    dims = model.maps.matrices.shape[-1]
+    size = "" if dims == LATENT_DIM else f", {dims} latent dimensions"
+    networks = (model.encoder, model.decoders[NATIVE])
+    count = sum(p.numel() for network in networks for p in network.parameters())
+    return {
+        f"parameters/networks{size}": torch.tensor([count]),
+        f"parameters/map{size}": torch.tensor([dims**2]),
+    }
+
+
+def inverses(study: Study, family: Family | str) -> Vectors:
+    """BCE of each image, a mean over all routes between two variants ("any to any"), and of each
+    image from its own encoding ("no route"), a mean over the variants."""
+    parsed = Family.parse(family)
+    images, model = study.variants(parsed), study.lavae(parsed)
+    routes = scores.any_to_any(model, parsed, images)
+    direct = {
+        name: each[0] for name, each in scores.directly_encoded(model, parsed, images).items()
+    }
+    return {
+        f"any to any/{parsed}": torch.stack(list(routes.values())).mean(0),
+        f"no route/{parsed}": torch.stack(list(direct.values())).mean(0),
+        **{f"{source} to {target}/{parsed}": each for (source, target), each in routes.items()},
+        **{f"{variant} to {variant}/{parsed}": each for variant, each in direct.items()},
+    }
+
+
+def routes(vectors: Vectors, family: Family | str) -> pd.DataFrame:
+    """Mean BCE from the encoding of each variant (rows) to each variant (columns), of `inverses`."""
+    parsed, mean = Family.parse(family), means(vectors)
+    names = parsed.variants
+    rows = [[mean[f"{source} to {target}/{parsed}"] for target in names] for source in names]
+    return pd.DataFrame(rows, index=names, columns=names)
+
+
+def reverse(study: Study, pair: Family | str) -> Vectors:
+    """The reverse composition z L2 L1, against the image of the trained order A2(A1(x)) and against
+    A1(A2(x)); and where both orders give the same image (1) or not (0). Nothing for a family that is
+    no pair."""
+    parsed = Family.parse(pair)
+    if parsed.variants != PAIR_VARIANTS:
+        return {}
+    images, model, swapped = study.variants(parsed), study.lavae(parsed), study.swapped(parsed)
+    return {
+        f"reverse/{parsed}": scores.reverse(model, images[0], images[3])[0],
+        f"reverse, A1(A2(x))/{parsed}": scores.reverse(model, images[0], swapped)[0],
+    } | orders_agree(study, parsed)
+
+
+def orders_agree(study: Study, pair: Family | str) -> Vectors:
+    """1 for each test image whose compositions in both orders are the same image, else 0."""
+    parsed = Family.parse(pair)
+    same = (study.variants(parsed)[3] == study.swapped(parsed)).flatten(1).all(1)
+    return {f"orders agree/{parsed}": same.float()}
+
+
+def recursion(
+    study: Study,
+    family: Family | str,
+    word: str = "L1",
+    steps: int = STEPS,
+    n_images: int | None = None,
+) -> Vectors:
+    """1 for each test image whose recursion under `word` is stable (scores.stable), else 0.
+
+    n_images: the first ones only; None: all.
+    """
+    parsed = Family.parse(family)
+    model, originals = study.lavae(parsed), study.variants(parsed)[0, :n_images]
+    outputs, _ = scores.recursion(model, originals, word, steps)
+    name = f"stable under {word}" if steps == STEPS else f"stable under {word} for {steps} steps"
+    return {f"{name}/{parsed}": scores.stable(outputs).float()}
+
+
+def heads(study: Study, trained: Family | str, evaluated: Family | str) -> Vectors:
+    """A transfer head on the space of `trained` for the variants of `evaluated` (stage 3)."""
+    source, target = Family.parse(trained), Family.parse(evaluated)
+    model, images = study.transfer(source, target), study.variants(target)
+    by_variant = scores.through_maps(model, target, images, str(target))
+    return _scores(head_on(source), target, by_variant) | _scores(
+        "mean image", target, scores.mean_image(target, images)
+    )
+
+
+def heatmap(study: Study, families: Sequence[Family]) -> Vectors:
+    """Figure 7: every family's native decoder, and a head on every space for every family."""
+    vectors: Vectors = {}
+    for evaluated in families:
+        vectors |= lavae(study, evaluated)
+        for trained in families:
+            vectors |= heads(study, trained, evaluated)
+    return vectors
+
+
+def nonlinear(study: Study, family: Family | str) -> Vectors:
+    """Through non-linear maps (ablation of Section IV-B)."""
+    parsed = Family.parse(family)
+    model, images = study.lavae(parsed), study.variants(parsed)
+    by_variant = scores.through_maps(model, parsed, images, maps=study.nonlinear(parsed))
+    return _scores("non-linear maps", parsed, by_variant)
+
+
+def joint(study: Study, family: Family | str) -> Vectors:
+    """Stages 1 and 2 trained jointly, through the maps and directly encoded."""
+    parsed = Family.parse(family)
+    model, images = study.joint(parsed), study.variants(parsed)
+    return _scores("joint training", parsed, scores.through_maps(model, parsed, images)) | _scores(
+        "joint training, directly encoded", parsed, scores.directly_encoded(model, parsed, images)
+    )
+
+
+def identity(study: Study, pair: Family | str) -> Vectors:
+    """Whether augmented outputs still show the image that was encoded, for the pair of flips.
+
+    "identity": share of the three augmented outputs that, flipped back, are nearest among all test
+    originals to the one they were made from; "copies": the same without flipping back.
+    """
+    parsed = Family.parse(pair)
+    require_known("pair whose augmentations are undone by themselves:", parsed, [FLIPS])
+    images, model = study.variants(parsed), study.lavae(parsed)
+    mu, _ = encode(model, images[0])
+    words = list(parsed.latent_words.values())[1:]
+    by_condition = scores.cvae_outputs(study.cvae(parsed, "conditional"), parsed, images[0])
+    outputs = {
+        "LAVAE": [scores.decoded(model, mu, word) for word in words],
+        CVAE: list(by_condition[1:].sigmoid().squeeze(2)),
+    }
+    undo = ((-1,), (-2,), (-2, -1))  # flips are their own inverses
+    known = images[0].flatten(1).float().div(255)
+    vectors = {}
+    for name, augmented in outputs.items():
+        back = [image.flip(axes) for image, axes in zip(augmented, undo, strict=True)]
+        for what, compared in (("identity", back), ("copies", augmented)):
+            shares = [_nearest_is_itself(image, known).float() for image in compared]
+            vectors[f"{what}/{name}/{parsed}"] = torch.stack(shares).mean(0)
+    return vectors
+
+
+def _nearest_is_itself(images: Tensor, known: Tensor) -> Tensor:
+    squares, result = known.square().sum(1), []
+    for start, part in zip(range(0, len(images), 1000), images.flatten(1).split(1000), strict=True):
+        nearest = (squares - 2 * part @ known.t()).argmin(1)
+        result.append(nearest == torch.arange(start, start + len(part)).to(nearest))
+    return torch.cat(result)
+
+
+def separation(study: Study, family: Family | str) -> Vectors:
+    """Accuracy of telling the variants apart from the latent, and asymmetry of a pair's regions."""
+    parsed = Family.parse(family)
+    points, variants = geometry.variant_latents(
+        study.lavae(parsed), parsed, study.variants(parsed), geometry.N_LATENTS
+    )
+    accuracies = geometry.accuracies(points, variants, study.setting.seed)
+    vectors = {
+        f"probe/{parsed}": torch.tensor([accuracies["linear probe"]]),
+        f"neighbours/{parsed}": torch.tensor([accuracies["15 neighbours"]]),
+    }
+    if parsed.variants != PAIR_VARIANTS:
+        return vectors
+    centres = points.reshape(len(parsed.words), -1, points.shape[1]).mean(1)
+    return vectors | {f"asymmetry/{parsed}": torch.tensor([geometry.asymmetry(centres)])}
+
+
+def box_samples(study: Study, family: Family | str, coverage: float = COVERAGE) -> Tensor:
+    """1,000 latents (1000, 16) from the bounding box of the training originals' latents."""
+    low, high = geometry.bounding_box(study.latents(family), coverage)
+    source = generator("cpu", study.setting.seed, "bounding box")
+    return geometry.sample_box(low, high, N_SAMPLES, source)
+
+
+def sampling(study: Study, family: Family | str, coverage: float = COVERAGE) -> Vectors:
+    """1 where 15 neighbours classify a sample of the originals' box, or a test original, as an
+    original (Section V-A, Appendix D)."""
+    parsed = Family.parse(family)
+    model, images = study.lavae(parsed), study.variants(parsed)
+    originals, _ = encode(model, images[0, : images.shape[1] // 2])
+    groups = box_samples(study, parsed, coverage), originals
+    samples, tested = geometry.classified_as_originals(model, parsed, images, *groups)
+    return {
+        f"box samples are originals/{parsed}": torch.from_numpy(samples).float(),
+        f"originals are originals/{parsed}": torch.from_numpy(tested).float(),
+    }
+
+
+def rank_correlations(vectors: Vectors, families: Sequence[Family]) -> Vectors:
+    """Spearman's rho of transfer error and separability of the frozen space (Section V-B)."""
+    table = transfer.cells(means(vectors), families)
+    return {
+        f"rho/{name}": torch.tensor([transfer.rank_correlation(table, name)])
+        for name in transfer.SEPARABILITIES
+    }
+
+
+def _scores(model: str, family: Family, by_variant: Scores) -> Vectors:
+    vectors = {}
+    for place, name in enumerate((model, f"{model}, SSE")):
+        each = {variant: pair[place] for variant, pair in by_variant.items()}
+        each["total"] = torch.stack(list(each.values())).sum(0)
+        vectors |= {f"{name}/{variant}/{family}": vector for variant, vector in each.items()}
+    return vectors
+
+
+# -- groups: the tasks of a sweep over seeds -----------------------------------------------------
+
+
+def _flips(study: Study) -> Vectors:
+    return (
+        parameters(study.lavae(FLIPS)) | lavae(study, FLIPS) | rivals(study, FLIPS) | inverses(study, FLIPS)
+        | recursion(study, FLIPS) | identity(study, FLIPS) | sampling(study, FLIPS)
+        | nonlinear(study, FLIPS)
+    )  # fmt: skip
+
+
+def _transfers(study: Study) -> Vectors:
+    pairs = study.heatmap_pairs()
+    vectors = heatmap(study, pairs)
+    for pair in pairs:
+        vectors |= reverse(study, pair) | separation(study, pair)
+    vectors |= rank_correlations(vectors, pairs)
+    return vectors | heatmap(study, [TO_ITSELF]) | heads(study, FLIPS, TO_ITSELF)
+
+
+def _joint(study: Study) -> Vectors:
+    return lavae(study, ROTATE_FLIP) | joint(study, ROTATE_FLIP)
+
+
+GROUPS: dict[str, Callable[[Study], Vectors]] = {
+    "flips": _flips,
+    "transfers": _transfers,
+    "joint": _joint,
+}
+
+
+@dataclass(frozen=True)
+class Measurement(Experiment):
+    """One group of a profile and seed. VERSION is raised when what is measured changes."""
+
+    KIND = "measurement"
+    VERSION = 4
+    setting: Setting
+    profile: Profile
+    group: str
+
+    def __post_init__(self) -> None:
+        require_known("group of measurements", self.group, GROUPS)
+
+    @property
+    def families(self) -> list[Family]:
+        """All of the paper's pairs, so that every augmentation a group might use is in the key."""
+        return list(PAIRS)
+
+    def spec(self) -> dict[str, Any]:
+        """Also the versions of all experiments, for the same reason."""
+        return super().spec() | {
+            "versions": {kind.KIND: kind.VERSION for kind in _kinds(Experiment)}
+        }
+
+    @property
+    def label(self) -> str:
+        return f"{self.group}, seed {self.setting.seed}"
+
+    def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
+        return self._write(GROUPS[self.group](Study.of(self.profile, self.setting)), folder)
+
+    def keep(self, vectors: Vectors) -> None:
+        """Put what was measured on another machine into the store of this one."""
+        store.get_or_make(
+            self.KIND, self.spec(), lambda folder, _: self._write(vectors, folder), self.load
+        )
+
+    def _write(self, vectors: Vectors, folder: Path) -> dict[str, Any]:
+        save_file({k: v.float().cpu().contiguous() for k, v in vectors.items()}, folder / TENSORS)
+        return {}
+
+    def load(self, folder: Path) -> Vectors:
+        return load_file(folder / TENSORS)
+
+
+def _kinds(base: type[Experiment]) -> list[type[Experiment]]:
+    """All experiments below `base`, those of several generations too; one without a KIND is none."""
+    kinds = [kind for each in base.__subclasses__() for kind in (each, *_kinds(each))]
+    return [kind for kind in kinds if "KIND" in vars(kind)]
+
+
+def by_seed(
+    study: Study, seeds: Iterable[int], groups: Iterable[str] = tuple(GROUPS)
+) -> dict[int, Vectors]:
+    """The vectors of these seeds and groups, from the store or measured now.
+
+    study: profile, device and data set; its own seed is not added.
+    """
+    return {
+        seed: {
+            name: vector
+            for group in groups
+            for name, vector in load_or_train(
+                Measurement(replace(study.setting, seed=seed), study.profile, group)
+            ).items()
+        }
+        for seed in seeds
+    }

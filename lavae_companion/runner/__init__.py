@@ -1,0 +1,1 @@
+"""What run_all.sh calls: it runs the notebooks, checks them and reports."""

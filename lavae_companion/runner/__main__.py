@@ -1,0 +1,5 @@
+import sys
+
+from lavae_companion.runner.cli import main
+
+sys.exit(main())

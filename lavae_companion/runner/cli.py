@@ -1,0 +1,112 @@
+"""The command line of run_all.sh."""
+
+import argparse
+import os
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from lavae_companion.profiles import PROFILES
+from lavae_companion.runner.files import say, shown
+from lavae_companion.runner.notebooks import choose, discover
+from lavae_companion.runner.run import Settings, run_notebooks
+from lavae_core import data, runtime
+from lavae_core.errors import InvalidInputError, LavaeError, require_seed
+
+DESCRIPTION = (
+    "Reproduce every figure and table of the paper. An interrupted run resumes where it stopped."
+)
+JUDGING = ("claims", "transfer_explained")  # outputs of the notebooks that judge several seeds
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; return the exit status. Errors are one line each."""
+    options = _parse(arguments)
+    for variable in ("LAVAE_HOME", "LAVAE_DATA"):  # kernels run in another folder
+        if os.environ.get(variable):
+            os.environ[variable] = os.path.abspath(os.environ[variable])
+    try:
+        status = _run(options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # who reads the output has gone, as in --list | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # a shell's number for it
+    except (LavaeError, OSError) as error:
+        say(f"error: {error}")
+        return 2 if isinstance(error, InvalidInputError) else 1
+    except KeyboardInterrupt:
+        say("\ninterrupted; run again to resume")
+        return 130
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("run_all.sh", description=DESCRIPTION, allow_abbrev=False)
+    add = parser.add_argument
+    add("--profile", choices=list(PROFILES), default="quick",
+        help="smoke: minutes, for tests; quick: the default; long: more epochs for Table I; "
+        "paper: the paper's epochs, days")  # fmt: skip
+    add("--only", nargs="+", default=[], metavar="NUMBER", help="only these notebooks, such as 07")
+    add("--force", action="store_true", help="re-run notebooks that are up to date")
+    add("--device", default="cpu", help="cpu, cuda or cuda:N")
+    add("--dataset", default="mnist",
+        help="mnist, fashion, or the path of a data set of your own")  # fmt: skip
+    add("--seed", type=int, default=0, help="another seed than that of the committed results")
+    add("--seeds", type=int, nargs="+", metavar="SEED",
+        help="measure the claims for these seeds, then judge them (20 minutes to an hour a seed)")  # fmt: skip
+    add("--scheduler", help="address of a Dask cluster that runs --seeds, tcp://host:port")
+    alone = parser.add_mutually_exclusive_group()
+    alone.add_argument("--list", action="store_true", help="list the notebooks and what they write")
+    alone.add_argument("--check", action="store_true", help="run every test")
+    options = parser.parse_args(arguments)
+    given = {name for name in vars(options) if getattr(options, name) != parser.get_default(name)}
+    if options.check and given != {"check"}:
+        parser.error("--check takes no other option")
+    if options.scheduler and not options.seeds:
+        parser.error("--scheduler goes with --seeds")
+    if options.seeds and given & {"only", "list", "force", "seed", "dataset"}:
+        parser.error("--seeds does not go with --only, --list, --force, --seed or --dataset")
+    return options
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.check:
+        from lavae_companion.runner.check import check
+
+        return check()
+    numbers = [number for word in options.only for number in re.split(r"[,\s]+", word) if number]
+    everything = discover()
+    chosen = choose(everything, numbers)
+    if options.list:
+        for notebook in chosen:
+            print(f"{notebook.number}  {notebook.title()}  [figures/{notebook.output_stem}*]")
+        return 0
+    settings = _settings(options)
+    if settings.seeds:
+        from lavae_companion.runner.sweep import sweep
+
+        sweep(settings, options.scheduler)
+        chosen = [notebook for notebook in everything if notebook.output_stem in JUDGING]
+    elif settings.dataset != "mnist":  # the others are about the paper's data set, or need none
+        chosen = [notebook for notebook in chosen if "dataset" in notebook.parameters()]
+        if not chosen:
+            raise InvalidInputError(f"--dataset is no parameter of notebook {', '.join(numbers)}")
+    from lavae_companion.runner.report import write_report
+
+    run_notebooks(chosen, settings)
+    print(f"\nreport: {shown(write_report(everything, settings))}")
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """Raises InvalidInputError for a seed, device or data set that is not allowed."""
+    seeds = tuple(dict.fromkeys(options.seeds or ()))
+    for seed in (options.seed, *seeds):
+        require_seed(seed)
+    runtime.require_device(options.device)
+    data.require_dataset(options.dataset)
+    settings = Settings(options.profile, options.seed, options.device, options.dataset, seeds)
+    if data.label(options.dataset) == "own":  # kernels run in another folder
+        settings = replace(settings, dataset=str(Path(options.dataset).absolute()))
+    return replace(settings, force=options.force or bool(seeds))

@@ -1,0 +1,199 @@
+"""A content-addressed store of what was trained: the key is a hash of all that determines it.
+
+An artifact is a folder: `model.safetensors` and `config.json` as PyTorchModelHubMixin writes them
+(or `tensors.safetensors`), and `manifest.json` with the specification, the loss curve, the minutes
+and the SHA-256 of every other file. It is written beside and renamed, so it is whole or absent.
+Weights are safetensors and the rest is JSON: loading never runs code.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import FileLock
+from safetensors import SafetensorError
+
+from lavae_companion import paths
+from lavae_core.errors import StoreError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+T = TypeVar("T")
+
+# Artifacts are made inside others: the seconds of the inner ones, for each that is being made now.
+_inner_seconds: list[float] = []
+
+
+def key_of(spec: dict[str, Any]) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of the canonical JSON of `spec`."""
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def get_or_make(
+    kind: str,
+    spec: dict[str, Any],
+    make: Callable[[Path, Path], dict[str, Any]],
+    load: Callable[[Path], T],
+) -> T:
+    """Load the artifact of (kind, spec), or make it first.
+
+    `make(folder, checkpoint)` writes the artifact into an empty folder and returns metadata for the
+    manifest, with "seconds" if a resumed training took longer than this call. `checkpoint` is a path
+    for resumable state; it is removed once the artifact is stored. Two processes that ask at once
+    make it once. A damaged artifact is set aside with a message and made again.
+    Raises StoreError where the store cannot be written.
+    """
+    root = paths.artifacts_dir()
+    target = root / f"{kind}-{key_of(spec)}"
+    result = _load_whole(target, spec, load)
+    if result is not None:
+        with contextlib.suppress(OSError):  # of a process that died before it could remove it
+            _checkpoint(target).unlink()
+        return result
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        # The kernel drops this lock when its process dies, so none is ever stale.
+        with FileLock(f"{target}.lock"):
+            result = _load_whole(target, spec, load, set_aside=True)
+            if result is None:
+                _make(target, spec, make)
+                result = load(target)
+    except (OSError, SafetensorError) as error:  # safetensors wraps what the disk said in its own
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise StoreError(
+            f"cannot write the artifact store ({reason}); make room or write "
+            "access in the folder LAVAE_HOME; finished artifacts are kept"
+        ) from error
+    return result
+
+
+def exists(kind: str, spec: dict[str, Any]) -> bool:
+    """Whether the store has an artifact of (kind, spec); it may still turn out to be damaged."""
+    return (paths.artifacts_dir() / f"{kind}-{key_of(spec)}").is_dir()
+
+
+def made_since(started: float) -> list[str]:
+    """Names of the artifacts that were made since `started`, a time.time()."""
+    files = paths.artifacts_dir().glob(f"*-*/{MANIFEST}")
+    return sorted(
+        file.parent.name
+        for file in files
+        if ".partial-" not in file.parent.name and file.stat().st_mtime >= started
+    )
+
+
+def minutes(name: str) -> float:
+    """How long an artifact of the store took to make, without the artifacts it stands on.
+
+    name: of its folder. Raises StoreError where it is missing or its manifest cannot be read.
+    """
+    content = _manifest(name)
+    if content is None:
+        raise StoreError(
+            f"artifact {name} is missing or damaged; re-run its notebooks with --force"
+        )
+    return content["told"]["minutes"]
+
+
+def _manifest(name: str) -> dict[str, Any] | None:
+    try:
+        content = json.loads((paths.artifacts_dir() / name / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and {"spec", "told"} <= content.keys() else None
+
+
+def _make(target: Path, spec: dict[str, Any], make) -> None:
+    # The process that held the lock before may have died between its folder and the rename.
+    for stale in target.parent.glob(f"{target.name}.partial-*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    started = time.monotonic()
+    _inner_seconds.append(0.0)
+    folder = Path(tempfile.mkdtemp(prefix=f"{target.name}.partial-", dir=target.parent))
+    try:
+        metadata = make(folder, _checkpoint(target))
+        files = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+        seconds = time.monotonic() - started
+        own = max(seconds - _inner_seconds[-1], metadata.pop("seconds", 0.0))
+        metadata["minutes"] = round(own / 60, 3)
+        content = {"format": FORMAT, "spec": spec, "files": files, "told": metadata}
+        (folder / MANIFEST).write_text(json.dumps(content, indent=1, sort_keys=True))
+        folder.chmod(0o777 & ~_umask())  # mkdtemp's folders are for their owner alone
+        os.replace(folder, target)
+        _checkpoint(target).unlink(missing_ok=True)  # not before: a full disk would lose all
+    finally:
+        _inner_seconds.pop()
+        shutil.rmtree(folder, ignore_errors=True)
+    if _inner_seconds:
+        _inner_seconds[-1] += seconds
+
+
+def _umask() -> int:
+    mask = os.umask(0)  # it cannot be read without being set
+    os.umask(mask)
+    return mask
+
+
+def _checkpoint(target: Path) -> Path:
+    return target.parent / "checkpoints" / f"{target.name}.safetensors"
+
+
+def _load_whole(
+    target: Path, spec: dict[str, Any], load: Callable[[Path], T], set_aside: bool = False
+) -> T | None:
+    """The loaded artifact; None where there is none or it is damaged.
+
+    Only the holder of the lock may set it aside: another's move could hit what was just made again.
+    """
+    if not target.exists():
+        return None
+    try:
+        _verify(target, spec)
+        return load(target)
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, SafetensorError,
+            StoreError) as error:  # fmt: skip
+        if set_aside:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            _set_aside(target, reason)
+        return None
+
+
+def _verify(target: Path, spec: dict[str, Any]) -> None:
+    content = json.loads((target / MANIFEST).read_text())
+    if content["format"] != FORMAT:
+        raise ValueError(f"format {content['format']} is not {FORMAT}")
+    if content["spec"] != json.loads(json.dumps(spec)):
+        raise ValueError("it belongs to another specification")
+    names = {file.name for file in target.iterdir()} - {MANIFEST}
+    if names != set(content["files"]):
+        raise ValueError("files are missing or foreign")
+    for name, expected in content["files"].items():
+        if _sha256(target / name) != expected:
+            raise ValueError(f"{name} is damaged")
+
+
+def _set_aside(target: Path, reason: str) -> None:
+    aside = target.parent / "damaged" / f"{target.name}-{time.time_ns()}"
+    print(
+        f"artifact {target.name}: {reason}; set aside in artifacts/damaged, made again",
+        file=sys.stderr,
+    )
+    try:
+        aside.parent.mkdir(exist_ok=True)
+        os.replace(target, aside)
+    except FileNotFoundError:
+        pass  # another process was faster
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

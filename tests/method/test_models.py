@@ -1,0 +1,183 @@
+"""The networks: sizes, the decoder's shortcut, heads, encoding, saving and refused input."""
+
+import numpy as np
+import pytest
+import torch
+from made_up import float_images, normal, same_weights, spread, uint8_images
+from torch import nn
+
+from lavae_core import models
+from lavae_core.errors import InvalidInputError, StoreError
+from lavae_core.models import CVAE, LAVAE, Decoder, Encoder, encode, encode_variants, require_images
+
+
+def size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_parameter_counts_are_the_papers():
+    assert size(Encoder()) == 333_024
+    assert size(Decoder()) == 238_785
+    assert size(LAVAE(n_maps=0)) == 571_809
+    assert size(LAVAE(n_maps=3)) == 571_809 + 3 * 256
+    assert size(CVAE(n_conditions=4)) == 571_809 + 4 * (2 * 16 + 6272)
+
+
+def test_shapes():
+    x, model = float_images(3), LAVAE()
+    mu, logvar = model.encode(x)
+    assert mu.shape == logvar.shape == (3, 16)
+    assert not torch.equal(mu, logvar)
+    assert model.decode(mu).shape == x.shape
+    augmented = model.augment(x, "L1 L2^-1")
+    assert augmented.shape == x.shape
+    assert augmented.min() >= 0 and augmented.max() <= 1
+
+
+def test_an_image_does_not_depend_on_its_batch():
+    x, model = float_images(3), spread(LAVAE()).double()
+    whole = model.augment(x.double(), "L1")
+    torch.testing.assert_close(whole[1:2], model.augment(x[1:2].double(), "L1"))
+
+
+def test_augment_is_the_mapped_posterior_mean_decoded():
+    model = spread(LAVAE())
+    x = float_images(2)
+    mu, _ = model.encode(x)
+    first, second = model.maps.matrices
+    expected = torch.sigmoid(model.decode(mu @ first @ second))
+    torch.testing.assert_close(model.augment(x, "L1 L2"), expected)
+    assert not torch.allclose(model.augment(x, "L2 L1"), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_conditions", [0, 3])
+def test_decoder_equals_its_layers_one_after_the_other(n_conditions):
+    decoder = Decoder(n_conditions=n_conditions).double()
+    z = normal(5, 16).double().requires_grad_()
+    condition = torch.eye(5, n_conditions).double() if n_conditions else None
+    weights = normal(5, 1, 28, 28, seed=1).double()
+    leaves = [z, *decoder.parameters()]
+
+    codes = z if condition is None else torch.cat([z, condition], 1)
+    hidden = decoder.deconv1(decoder.from_z(codes).view(-1, 128, 7, 7)).relu()
+    expected = decoder.deconv2(hidden)
+    gradients = torch.autograd.grad((expected * weights).sum(), leaves)
+
+    for logits in (decoder(z, condition), decoder.layer_by_layer(codes)):
+        torch.testing.assert_close(logits, expected)
+        torch.testing.assert_close(torch.autograd.grad((logits * weights).sum(), leaves), gradients)
+
+
+def test_encoding_is_of_the_images_whatever_the_chunks(monkeypatch):
+    model, images = spread(LAVAE()), uint8_images(4, 5)
+    monkeypatch.setattr(models, "CHUNK", 3)
+    mu, logvar = encode_variants(model, images)
+    assert mu.shape == logvar.shape == (4, 5, 16) and not mu.requires_grad
+    for variant, row, spreads in zip(images, mu, logvar, strict=True):
+        expected = model.encode(variant[:, None] / 255)
+        torch.testing.assert_close((row, spreads), expected)
+        torch.testing.assert_close(encode(model, variant), expected)
+    with pytest.raises(InvalidInputError, match="float32"):
+        encode(model, images[0] / 255)
+
+
+def test_cvae_uses_its_condition_on_both_sides():
+    model, x, z = CVAE(n_conditions=2), float_images(1), normal(1, 16)
+    one, other = torch.eye(2)[:1], torch.eye(2)[1:]
+    assert not torch.equal(model.encode(x, one)[0], model.encode(x, other)[0])
+    assert not torch.equal(model.decode(z, one), model.decode(z, other))
+
+
+def test_a_further_head_leaves_the_model_as_it_was(tmp_path):
+    model, decoder, z = spread(LAVAE(n_maps=3)), spread(Decoder(), seed=1), normal(2, 16)
+    before = model.decode(z)
+    both = model.with_head("shear_x,canny", decoder)
+    assert torch.equal(both.decode(z), before)
+    assert torch.equal(both.decode(z, "shear_x,canny"), decoder(z))
+    assert torch.equal(both.maps.matrices, model.maps.matrices)
+    assert list(model.decoders) == ["native"]
+
+    both.save_pretrained(tmp_path)
+    loaded = LAVAE.from_pretrained(str(tmp_path))
+    assert list(loaded.decoders) == ["native", "shear_x,canny"]
+    assert same_weights(loaded, both)
+
+
+def test_cvae_round_trip(tmp_path, capfd):
+    model = CVAE(n_conditions=3)
+    model.save_pretrained(tmp_path)
+    assert same_weights(CVAE.from_pretrained(str(tmp_path)), model)
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "saved", [CVAE(), LAVAE(n_maps=0)], ids=["another class", "a weight is missing"]
+)
+def test_another_architecture_is_refused_in_one_line(saved, tmp_path):
+    saved.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(StoreError, match="LAVAE") as caught:
+        LAVAE.from_pretrained(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_truncated_weights_are_refused_in_one_line(tmp_path):
+    LAVAE().save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(StoreError, match="LAVAE") as caught:
+        LAVAE.from_pretrained(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_hub_is_not_asked_for_a_folder_that_does_not_exist():
+    with pytest.raises(StoreError, match="someone/lavae"):
+        LAVAE.from_pretrained("someone/lavae")
+
+
+def test_unknown_head():
+    with pytest.raises(InvalidInputError, match="'other'"):
+        LAVAE().decode(normal(1, 16), "other")
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [(LAVAE, {"latent_dim": 0}), (LAVAE, {"latent_dim": 1.5}), (LAVAE, {"n_maps": -1}),
+     (CVAE, {"latent_dim": "16"}), (CVAE, {"n_conditions": 0})],
+)  # fmt: skip
+def test_sizes_that_are_refused(model, options):
+    ((name, value),) = options.items()
+    with pytest.raises(InvalidInputError, match=f"{name}.*{value!r}"):
+        model(**options)
+
+
+NAN = float("nan")
+BAD_IMAGES = {
+    "no tensor": (None, "NoneType"),
+    "numpy": (np.zeros((1, 1, 28, 28)), "ndarray"),
+    "uint8": (torch.zeros(1, 1, 28, 28, dtype=torch.uint8), "torch.uint8"),
+    "bool": (torch.zeros(1, 1, 28, 28, dtype=torch.bool), "torch.bool"),
+    "no batch": (torch.zeros(1, 28, 28), r"\(1, 28, 28\)"),
+    "no channel": (torch.zeros(2, 28, 28), r"\(2, 28, 28\)"),
+    "colour": (torch.zeros(1, 3, 28, 28), r"\(1, 3, 28, 28\)"),
+    "larger": (torch.zeros(1, 1, 32, 32), r"\(1, 1, 32, 32\)"),
+    "scalar": (torch.tensor(0.5), r"\(\)"),
+    "0 to 255": (torch.full((1, 1, 28, 28), 255.0), r"\[0, 1\]"),
+    "standardised": (torch.full((1, 1, 28, 28), -0.4), r"\[0, 1\]"),
+    "NaN": (torch.zeros(1, 1, 28, 28).index_fill(3, torch.tensor(3), NAN), "NaN"),
+    "infinite": (torch.full((1, 1, 28, 28), float("inf")), r"\[0, 1\]"),
+}
+
+
+@pytest.mark.parametrize(("images", "value"), BAD_IMAGES.values(), ids=BAD_IMAGES)
+def test_images_that_are_refused(images, value):
+    with pytest.raises(InvalidInputError, match=value) as caught:
+        LAVAE().augment(images, "L1")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "images", [torch.zeros(0, 1, 28, 28), torch.ones(2, 1, 28, 28).double(), float_images(1)]
+)
+def test_images_that_are_allowed(images):
+    require_images(images)

@@ -1,0 +1,205 @@
+"""The losses of each objective against a computation sample by sample."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from made_up import generator, normal, spread, uint8_images
+
+from lavae_core.latent_maps import LatentMaps, NonLinearMaps, order_penalty
+from lavae_core.models import CVAE, LAVAE, Decoder
+from lavae_core.objectives import (
+    ConditionalObjective,
+    HeadObjective,
+    JointObjective,
+    LavaeStyleObjective,
+    MapObjective,
+    VAEObjective,
+)
+from lavae_core.training import Schedule, samples_per_step
+
+INDEX = torch.tensor([4, 0, 9])
+SEED = 7
+# Whether an objective is antithetic, and the signs of the noise of its samples.
+DRAWS = pytest.mark.parametrize("antithetic, signs", [(False, [1]), (True, [1, -1])])
+
+
+def one(image: torch.Tensor) -> torch.Tensor:
+    """A uint8 image (28, 28) as a batch of one."""
+    return image[None, None] / 255
+
+
+def kl(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
+    return 0.5 * (logvar.exp() + mu.square() - 1 - logvar).sum()
+
+
+def cross_entropy(logits: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    # In fp32 the sigmoid of a logit above 16.6 is 1, and the logarithm of what is missing is lost.
+    p, target = torch.sigmoid(logits.double()), one(image).double()
+    return F.binary_cross_entropy(p, target, reduction="sum")
+
+
+def sample(mu, logvar, noise):
+    return mu + (logvar / 2).exp() * noise
+
+
+def check(terms: dict, expected: dict) -> None:
+    assert terms.keys() == expected.keys()
+    for name in terms:
+        torch.testing.assert_close(
+            terms[name], torch.as_tensor(expected[name]), rtol=1e-4, atol=0, check_dtype=False
+        )
+
+
+@DRAWS
+def test_vae(antithetic, signs):
+    images, model = uint8_images(4, 3), spread(LAVAE())
+    objective = VAEObjective(model, images, (2.0, 0.5), antithetic)
+    assert (objective.size, objective.images_per_sample) == (12, 1)
+    noise = torch.randn(3, 16, generator=generator(SEED))
+    expected = {"reconstruction": 0, "kl": 0}
+    for row, place in enumerate(INDEX.tolist()):
+        image = images[place // 3, place % 3]
+        mu, logvar = model.encode(one(image))
+        for sign in signs:
+            logits = model.decode(sample(mu, logvar, sign * noise[row]))
+            expected["reconstruction"] += 2.0 * cross_entropy(logits, image) / len(signs)
+        expected["kl"] += 0.5 * kl(mu, logvar)
+    check(objective.losses(INDEX, generator(SEED)), expected)
+
+
+def test_antithetic_samples_take_noise_from_the_gradient():
+    """Over draws of z, the gradient of an antithetic loss has the same mean and varies less."""
+    model = spread(LAVAE())
+    gradients = {}
+    for antithetic in (False, True):
+        objective = VAEObjective(model, uint8_images(1, 10), antithetic=antithetic)
+        draws = []
+        for seed in range(60):
+            error = objective.losses(INDEX[:1], generator(seed))["reconstruction"]
+            draws += torch.autograd.grad(error, [model.encoder.to_mu.bias])
+        gradients[antithetic] = torch.stack(draws)
+    single, paired = gradients[False], gradients[True]
+    deviation = (single.std(0) / 60**0.5).norm()
+    assert (paired.mean(0) - single.mean(0)).norm() < 3 * deviation
+    assert paired.var(0).sum() < 0.5 * single.var(0).sum()
+
+
+def test_vae_leaves_the_maps_alone():
+    model = LAVAE()
+    objective = VAEObjective(model, uint8_images(1, 3))
+    sum(objective.losses(torch.tensor([0]), generator(SEED)).values()).backward()
+    assert not model.maps.matrices.requires_grad
+    rest = [*model.encoder.parameters(), *model.decoders.parameters()]
+    assert all(parameter.grad.any() for parameter in rest)
+
+
+@pytest.mark.parametrize(
+    ("singles", "antithetic", "signs"), [((1, 2), True, [1, -1]), ((3, 1), False, [1])]
+)
+def test_joint(singles, antithetic, signs):
+    images, model, orders = uint8_images(4, 10), spread(LAVAE()), (2, None)
+    objective = JointObjective(model, images, singles, orders, antithetic)
+    assert (objective.size, objective.images_per_sample) == (10, 4)
+    assert samples_per_step(objective, Schedule(1, batch=36)) == 9  # 9 originals are 36 images
+    noise = torch.randn(12, 16, generator=generator(SEED)).unflatten(0, (4, 3))
+    expected = {"reconstruction": 0, "kl": 0, "maps": 0}
+    for row, place in enumerate(INDEX.tolist()):
+        for sign in signs:
+            z = []
+            for variant in range(4):
+                image = images[variant, place]
+                mu, logvar = model.encode(one(image))
+                z.append(sample(mu, logvar, sign * noise[variant, row]))
+                error = cross_entropy(model.decode(z[-1]), image)
+                expected["reconstruction"] += error / len(signs)
+                expected["kl"] += kl(mu, logvar) / len(signs)
+            for i, matrix in enumerate(model.maps.matrices):
+                expected["maps"] += (z[0] @ matrix - z[singles[i]]).square().sum() / len(signs)
+        expected["maps"] += order_penalty(model.maps.matrices, orders)
+    terms = objective.losses(INDEX, generator(SEED))
+    check(terms, expected)
+    terms["maps"].backward()
+    assert model.maps.matrices.grad.any() and model.encoder.to_mu.weight.grad.any()
+
+
+def test_maps():
+    mu, logvar, maps = normal(3, 10, 16), normal(3, 10, 16, seed=1), spread(LatentMaps())
+    objective = MapObjective(maps, mu, logvar, (None, 2), lambda_inv=0.5)
+    assert (objective.size, objective.images_per_sample) == (10, 1)
+    noise = torch.randn(3, 3, 16, generator=generator(SEED))
+    expected = {"L1": 0, "L2": 0}
+    for row, place in enumerate(INDEX.tolist()):
+        z = [sample(mu[v, place], logvar[v, place], noise[v, row]) for v in range(3)]
+        for i, matrix in enumerate(maps.matrices):
+            expected[f"L{i + 1}"] += (z[0] @ matrix - z[i + 1]).square().mean()
+    expected["order"] = 3 * 0.5 * order_penalty(maps.matrices, (None, 2))
+    check(objective.losses(INDEX, generator(SEED)), expected)
+
+
+def test_non_linear_maps():
+    mu, maps = normal(3, 10, 16), NonLinearMaps()
+    logvar = torch.full_like(mu, -100.0)  # no noise
+    expected = {
+        f"L{i + 1}": sum((net(mu[0, n]) - mu[i + 1, n]).square().mean() for n in INDEX)
+        for i, net in enumerate(maps.networks)
+    }
+    check(MapObjective(maps, mu, logvar).losses(INDEX, generator(SEED)), expected)
+
+
+def test_maps_that_were_frozen_are_trained():
+    maps = LatentMaps().requires_grad_(False)
+    MapObjective(maps, normal(3, 2, 16), normal(3, 2, 16), (2, 2))
+    assert maps.matrices.requires_grad
+
+
+def test_head_trains_the_decoder_alone():
+    images, latents, decoder = uint8_images(4, 3), normal(4, 3, 16), spread(Decoder())
+    objective = HeadObjective(decoder, latents, images)
+    assert (objective.size, objective.images_per_sample) == (12, 1)
+    assert objective.module is decoder
+    expected = sum(
+        cross_entropy(decoder(latents[n // 3, n % 3][None]), images[n // 3, n % 3])
+        for n in INDEX.tolist()
+    )
+    terms = objective.losses(INDEX, generator(SEED))
+    check(terms, {"reconstruction": expected})
+    terms["reconstruction"].backward()
+    assert all(parameter.grad.any() for parameter in decoder.parameters())
+    assert not latents.requires_grad
+
+
+@DRAWS
+def test_conditional_cvae(antithetic, signs):
+    images, model = uint8_images(4, 3), spread(CVAE())
+    objective = ConditionalObjective(model, images, antithetic)
+    assert (objective.size, objective.images_per_sample) == (12, 1)
+    noise = torch.randn(3, 16, generator=generator(SEED))
+    expected = {"reconstruction": 0, "kl": 0}
+    for row, place in enumerate(INDEX.tolist()):
+        image, condition = images[place // 3, place % 3], torch.eye(4)[place // 3][None]
+        mu, logvar = model.encode(one(image), condition)
+        for sign in signs:
+            logits = model.decode(sample(mu, logvar, sign * noise[row]), condition)
+            expected["reconstruction"] += cross_entropy(logits, image) / len(signs)
+        expected["kl"] += kl(mu, logvar)
+    check(objective.losses(INDEX, generator(SEED)), expected)
+
+
+@DRAWS
+def test_lavae_style_cvae(antithetic, signs):
+    """It encodes originals only, and decodes into the three variants that it is given."""
+    images, model = uint8_images(3, 10), spread(CVAE(n_conditions=3))
+    objective = LavaeStyleObjective(model, images, antithetic)
+    assert (objective.size, objective.images_per_sample) == (10, 3)
+    noise = torch.randn(9, 16, generator=generator(SEED)).unflatten(0, (3, 3))
+    expected = {"reconstruction": 0, "kl": 0}
+    for row, place in enumerate(INDEX.tolist()):
+        mu, logvar = model.encode(one(images[0, place]), torch.eye(3)[:1])
+        for variant in range(3):
+            for sign in signs:
+                z = sample(mu, logvar, sign * noise[variant, row])
+                logits = model.decode(z, torch.eye(3)[variant][None])
+                error = cross_entropy(logits, images[variant, place])
+                expected["reconstruction"] += error / len(signs)
+            expected["kl"] += kl(mu, logvar)
+    check(objective.losses(INDEX, generator(SEED)), expected)

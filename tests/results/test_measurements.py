@@ -1,0 +1,367 @@
+"""Measurements: their names, and what they look at, on models whose answers are known."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from made_up import FLIPS, Perfect, normal, spread, uint8_images
+
+from lavae_companion import store
+from lavae_companion.experiments import Setting, TransferHead, load_or_train
+from lavae_companion.paper import CVAE as CONDITIONAL
+from lavae_companion.paper import CVAE_LAVAE, HEATMAP_PAIRS, ROTATE_FLIP, SHEAR_CANNY
+from lavae_companion.profiles import PROFILES
+from lavae_companion.results import claims, measurements, scores, transfer
+from lavae_companion.results.measurements import Measurement
+from lavae_companion.study import Study
+from lavae_core.augmentations import Family
+from lavae_core.errors import InvalidInputError
+from lavae_core.latent_maps import NonLinearMaps
+from lavae_core.models import CVAE, LAVAE, Decoder
+from lavae_core.runtime import Runtime
+
+VARIANTS = FLIPS.variants
+TURNS = Family.parse("rotate_cw: A1, A1^2, A1^3")
+
+
+class Known:
+    """A study whose LAVAE is perfect on four originals and their flips."""
+
+    setting = SimpleNamespace(seed=0)
+
+    def __init__(self):
+        self.model = Perfect()
+        self.other_order = self.model.images[3, [1, 0, 2, 3]]  # of the first two images
+        self.asked = []
+
+    def variants(self, family):
+        return self.model.images
+
+    def swapped(self, pair):
+        return self.other_order
+
+    def lavae(self, family):
+        return self.model
+
+    def vae(self):
+        return self.model
+
+    def cvae(self, family, how):
+        return spread(CVAE(n_conditions=3 if how == "lavae" else 4))
+
+    def transfer(self, trained, evaluated):
+        self.asked.append((trained, evaluated))
+        return LAVAE().with_head(str(evaluated), Decoder())
+
+
+@pytest.fixture
+def study():
+    return Known()
+
+
+# --- names and tables ----------------------------------------------------------------------------
+
+
+def test_a_table_has_a_row_for_each_model_and_a_column_for_each_variant():
+    vectors = {
+        f"{model}/{variant}/{FLIPS}": torch.tensor([0.0, 2.0 * place])
+        for model in ("LAVAE", "LAVAE, SSE", "VAE")
+        for place, variant in enumerate([*VARIANTS, "total"])
+    }
+    table = measurements.table(vectors, str(FLIPS), ["VAE", "LAVAE, SSE"])
+    assert list(table.index) == ["VAE", "LAVAE, SSE"]
+    assert list(table.columns) == [*VARIANTS, "total"]
+    assert table.loc["VAE"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_mean_is_taken_in_double_precision():
+    vector = torch.full((3_000_000,), 0.1)
+    assert measurements.means({"x": vector})["x"] == pytest.approx(vector[0].item(), rel=1e-12)
+
+
+def test_the_total_is_a_sum_over_variants_for_every_image(study):
+    vectors = measurements.lavae(study, str(FLIPS))
+    for model in ("LAVAE", "directly encoded", "mean image"):
+        for name in (model, f"{model}, SSE"):
+            parts = [vectors[f"{name}/{variant}/{FLIPS}"] for variant in VARIANTS]
+            assert parts[0].shape == (4,)
+            torch.testing.assert_close(vectors[f"{name}/total/{FLIPS}"], sum(parts))
+    assert len(vectors) == 3 * 2 * 5
+
+
+def test_a_perfect_lavae_beats_the_mean_image(study):
+    mean = measurements.means(measurements.lavae(study, FLIPS))
+    assert mean[f"LAVAE/total/{FLIPS}"] < 1e-5 and mean[f"directly encoded/total/{FLIPS}"] < 1e-5
+    assert mean[f"mean image/total/{FLIPS}"] > 1000
+
+
+def test_rivals_are_both_cvaes_and_a_vae_that_is_shown_each_variant(study):
+    vectors = measurements.rivals(study, FLIPS)
+    models = {name.split("/")[0] for name in vectors}
+    assert {model for model in models if "SSE" not in model} == {CONDITIONAL, CVAE_LAVAE, "VAE"}
+    assert vectors[f"VAE/total/{FLIPS}"].max() < 1e-5
+    assert vectors[f"{CONDITIONAL}/total/{FLIPS}"].min() > 1000
+    alone = measurements.cvae(study, FLIPS, "lavae")
+    assert {name.split("/")[0] for name in alone} == {CVAE_LAVAE, f"{CVAE_LAVAE}, SSE"}
+
+
+def test_parameters_are_those_of_the_paper():
+    vectors = measurements.parameters(LAVAE().with_head("another", Decoder()))
+    assert {name: vector.tolist() for name, vector in vectors.items()} == {
+        "parameters/networks": [571_809],
+        "parameters/map": [256],
+    }
+    # Of another size the paper says nothing: the names are no claim's.
+    other = measurements.parameters(LAVAE(latent_dim=8))
+    assert other["parameters/map, 8 latent dimensions"].tolist() == [64]
+    assert not other.keys() & vectors.keys()
+
+
+# --- inverses, orders and recursion --------------------------------------------------------------
+
+
+def test_inverses_are_a_mean_over_twelve_routes(study):
+    study.model.bank[12:] = 0.5  # composed images decode to grey, from wherever
+    vectors = measurements.inverses(study, FLIPS)
+    table = measurements.routes(vectors, FLIPS)
+    assert list(table.index) == list(table.columns) == list(VARIANTS)
+    grey = 784 * torch.tensor(2.0).log().item()
+    assert table["composed"].tolist() == pytest.approx([grey] * 4)
+    assert table["first"].drop("composed").max() < 1e-5
+    off_diagonal = table.to_numpy().sum() - table.to_numpy().trace()
+    mean = measurements.means(vectors)
+    assert mean[f"any to any/{FLIPS}"] == pytest.approx(off_diagonal / 12)
+    assert mean[f"no route/{FLIPS}"] == pytest.approx(grey / 4)
+
+
+def test_the_reverse_is_held_against_the_trained_order_and_against_its_own(study):
+    vectors = measurements.reverse(study, FLIPS)
+    assert vectors[f"reverse/{FLIPS}"].max() < 1e-5  # the perfect maps commute
+    against = vectors[f"reverse, A1(A2(x))/{FLIPS}"]
+    assert against[:2].min() > 1000 and against[2:].max() < 1e-5
+    assert vectors[f"orders agree/{FLIPS}"].tolist() == [0, 0, 1, 1]
+    assert measurements.orders_agree(study, str(FLIPS)).keys() == {f"orders agree/{FLIPS}"}
+
+
+@pytest.mark.parametrize("text", ["canny", "flip_lr,flip_ud,canny", str(TURNS)])
+def test_only_a_pair_has_a_reverse(text, study):
+    assert measurements.reverse(study, text) == {}
+
+
+def test_a_recursion_is_named_by_its_word_and_by_its_steps_where_they_are_not_the_papers(
+    study, monkeypatch
+):
+    asked = []
+
+    def recursion(model, images, word, steps):
+        asked.append((len(images), word, steps))
+        outputs = torch.zeros(steps + 1, len(images), 28, 28)
+        outputs[2, 0, 0, 0] = 0.5  # only the first image has room to stray
+        return outputs, None
+
+    monkeypatch.setattr(scores, "recursion", recursion)
+    (stable,) = measurements.recursion(study, FLIPS).items()
+    assert stable[0] == f"stable under L1/{FLIPS}" and stable[1].tolist() == [1, 0, 0, 0]
+    (name,) = measurements.recursion(study, FLIPS, "L1 L2", steps=9, n_images=2)
+    assert name == f"stable under L1 L2 for 9 steps/{FLIPS}"
+    assert asked == [(4, "L1", 7), (2, "L1 L2", 9)]
+
+
+# --- transfer and ablations ----------------------------------------------------------------------
+
+
+def test_a_head_is_measured_on_the_family_that_it_decodes(study):
+    vectors = measurements.heads(study, str(ROTATE_FLIP), FLIPS)
+    assert study.asked == [(ROTATE_FLIP, FLIPS)]
+    assert f"head on {ROTATE_FLIP}/composed/{FLIPS}" in vectors
+    mean = measurements.means(vectors)
+    assert mean[f"mean image/total/{FLIPS}"] < mean[f"head on {ROTATE_FLIP}/total/{FLIPS}"]
+
+
+def test_a_heatmap_has_a_native_decoder_and_a_head_for_every_cell(study):
+    vectors = measurements.heatmap(study, HEATMAP_PAIRS[:2])
+    cells = transfer.cells(
+        measurements.means(vectors)
+        | {f"{kind}/{pair}": 0.5 for kind in transfer.SEPARABILITIES for pair in HEATMAP_PAIRS},
+        HEATMAP_PAIRS[:2],
+    )
+    assert len(cells) == len(study.asked) == 4 and cells["native"].max() < 1e-5
+
+
+def test_ablations_go_through_maps_of_their_own(study):
+    study.nonlinear = lambda family: spread(NonLinearMaps(), scale=1.0)
+    study.joint = study.lavae
+    mean = measurements.means(
+        measurements.nonlinear(study, FLIPS) | measurements.joint(study, FLIPS)
+    )
+    assert mean[f"non-linear maps/original/{FLIPS}"] < 1e-5
+    assert mean[f"non-linear maps/first/{FLIPS}"] > 1000
+    assert mean[f"joint training/total/{FLIPS}"] < 1e-5
+    assert mean[f"joint training, directly encoded/total/{FLIPS}"] < 1e-5
+
+
+# --- identity ------------------------------------------------------------------------------------
+
+
+def identity_of(study, outputs, monkeypatch) -> dict[str, float]:
+    """The shares of a perfect LAVAE, and of a CVAE with these outputs (4, N, 28, 28)."""
+    logits = (outputs.float() / 255).unsqueeze(2).logit(1e-6)
+    monkeypatch.setattr(scores, "cvae_outputs", lambda *_: logits)
+    return measurements.means(measurements.identity(study, FLIPS))
+
+
+def test_identity_undoes_each_flip_by_itself(study, monkeypatch):
+    mean = identity_of(study, study.model.images, monkeypatch)
+    assert mean[f"identity/LAVAE/{FLIPS}"] == mean[f"identity/{CONDITIONAL}/{FLIPS}"] == 1
+    assert mean[f"copies/LAVAE/{FLIPS}"] == mean[f"copies/{CONDITIONAL}/{FLIPS}"] < 0.7
+
+
+def test_a_cvae_that_copies_its_input_is_not_one_that_augments(study, monkeypatch):
+    mean = identity_of(study, study.model.images[:1].expand(4, -1, -1, -1), monkeypatch)
+    assert mean[f"identity/{CONDITIONAL}/{FLIPS}"] < 0.7 < mean[f"identity/LAVAE/{FLIPS}"]
+    assert mean[f"copies/{CONDITIONAL}/{FLIPS}"] == 1
+
+
+def test_a_cvae_that_shows_other_images_has_neither(study, monkeypatch):
+    others = study.model.images[:, [1, 2, 3, 0]]
+    mean = identity_of(study, others, monkeypatch)
+    assert mean[f"identity/{CONDITIONAL}/{FLIPS}"] == 0
+    assert mean[f"identity/LAVAE/{FLIPS}"] == 1
+
+
+def test_identity_is_for_flips_alone(study):
+    with pytest.raises(InvalidInputError, match="rotate_cw.*flip_lr"):
+        measurements.identity(study, ROTATE_FLIP)
+
+
+# --- geometry ------------------------------------------------------------------------------------
+
+
+def test_separation_is_of_the_regions_of_the_variants(study, monkeypatch):
+    """Latents at the corners of a trapezium, 40 images each."""
+    corners = 50 * torch.tensor([(0.0, 0.0), (2, 0), (0, 1), (1, 1)])
+    noise = 0.01 * normal(4, 40, 2)
+    points = (corners[:, None] + noise).flatten(0, 1).numpy()
+    names = [variant for variant in VARIANTS for _ in range(40)]
+    monkeypatch.setattr(measurements.geometry, "variant_latents", lambda *_: (points, names))
+    mean = measurements.means(measurements.separation(study, FLIPS))
+    assert mean[f"probe/{FLIPS}"] == mean[f"neighbours/{FLIPS}"] == 1
+    expected = (1 / 1.5 + (2**0.5 - 1) / ((2**0.5 + 1) / 2)) / 2
+    assert mean[f"asymmetry/{FLIPS}"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_box_samples_are_of_the_latents_of_training_originals_and_of_the_seed(study):
+    study.latents = lambda family: normal(500, 16) + 3
+    samples = measurements.box_samples(study, FLIPS)
+    assert samples.shape == (1000, 16) and abs(samples.mean() - 3) < 0.1
+    assert samples.min() > 0.5 and samples.max() < 5.5  # nine tenths of each dimension
+    narrow = measurements.box_samples(study, FLIPS, coverage=0.1)
+    assert narrow.std() < 0.2 * samples.std()
+    assert torch.equal(samples, measurements.box_samples(study, FLIPS))
+    study.setting = SimpleNamespace(seed=1)
+    assert not torch.equal(samples, measurements.box_samples(study, FLIPS))
+
+
+def test_sampling_compares_the_box_with_the_first_half_of_the_test_originals(study, monkeypatch):
+    groups = []
+
+    def classified(model, family, images, *latents):
+        groups.extend(latents)
+        return [each.numpy()[:, 0] > 0.5 for each in latents]
+
+    monkeypatch.setattr(measurements.geometry, "classified_as_originals", classified)
+    study.latents = lambda family: normal(500, 16)
+    vectors = measurements.sampling(study, FLIPS)
+    assert groups[0].shape == (1000, 16)
+    assert torch.equal(groups[1], torch.eye(16)[:2])  # the perfect latents of two of four
+    assert vectors[f"originals are originals/{FLIPS}"].tolist() == [1, 0]
+    share = vectors[f"box samples are originals/{FLIPS}"].mean()
+    assert 0.2 < share < 0.5
+
+
+# --- groups, and their place in the store --------------------------------------------------------
+
+
+class Untrained(Known):
+    """A study whose models have random weights."""
+
+    def variants(self, family):
+        return uint8_images(4, 40)
+
+    def swapped(self, pair):
+        return uint8_images(40)
+
+    def lavae(self, family):
+        return LAVAE()
+
+    joint = lavae
+
+    def vae(self):
+        return LAVAE()
+
+    def nonlinear(self, family):
+        return NonLinearMaps()
+
+    def latents(self, family):
+        return normal(50, 16)
+
+    def heatmap_pairs(self, count=None):
+        return HEATMAP_PAIRS
+
+
+def test_all_that_a_claim_asks_for_is_measured():
+    with torch.no_grad():
+        measured = set().union(*(group(Untrained()) for group in measurements.GROUPS.values()))
+    parts = [part for claim in claims.CLAIMS for part in claim.parts]
+    assert {name for part in parts for name in (part.measured, part.against) if name} <= measured
+
+
+def test_unknown_group():
+    with pytest.raises(InvalidInputError, match="'x'"):
+        Measurement(None, PROFILES["smoke"], "x")
+
+
+def test_what_a_measurement_stands_on_is_in_its_key(monkeypatch):
+    one = Measurement(Setting(0, Runtime("cpu", "fp32")), PROFILES["smoke"], "joint")
+    before = one.spec()
+    assert before["versions"].keys() >= {
+        "stage1", "start", "latents", "maps", "head", "cvae", "joint", "nonlinear", "measurement",
+    }  # fmt: skip
+    assert before["augmentations"].keys() >= set(SHEAR_CANNY.generators)
+    others = [
+        replace(one, profile=PROFILES["quick"]),
+        replace(one, group="flips"),
+        replace(one, setting=replace(one.setting, seed=1)),
+    ]
+    assert len({store.key_of(each.spec()) for each in (one, *others)}) == 4
+    monkeypatch.setattr(TransferHead, "VERSION", 99)
+    assert one.spec() != before
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """A group "flips" that measures the seed; the seeds for which it was measured."""
+    seeds = []
+
+    def measure(study):
+        seeds.append(study.setting.seed)
+        return {"seed": torch.tensor([study.setting.seed]), "profile": torch.ones(2).bool()}
+
+    monkeypatch.setitem(measurements.GROUPS, "flips", measure)
+    return seeds
+
+
+def test_each_seed_is_measured_once(home, counted):
+    asking = Study("smoke", seed=7)
+    for _ in range(2):
+        vectors = measurements.by_seed(asking, [0, 2], ["flips"])
+    assert {seed: each["seed"].tolist() for seed, each in vectors.items()} == {0: [0], 2: [2]}
+    assert counted == [0, 2]  # and not the study's own
+    assert vectors[0]["profile"].dtype == torch.float32
+
+
+def test_what_another_machine_measured_is_taken_as_it_is(home, counted):
+    measurement = Measurement(Setting(3, Runtime("cpu", "fp32")), PROFILES["smoke"], "flips")
+    measurement.keep({"seed": torch.tensor([30.0])})
+    assert load_or_train(measurement)["seed"].tolist() == [30] and counted == []

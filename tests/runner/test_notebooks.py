@@ -1,0 +1,111 @@
+"""What is read of a notebook without running it; and of the committed ones, that it is as it must be."""
+
+import json
+from pathlib import Path
+
+import pytest
+from edited import EDITS
+from tiny import write_notebook
+
+from lavae_companion.runner import cli
+from lavae_companion.runner.notebooks import Notebook, choose, discover
+from lavae_companion.runner.run import Settings
+from lavae_core.errors import InvalidInputError, LavaeError
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("07_figure_07_transfer_heatmap", "figure_07"),
+        ("12_table_01_reconstruction", "table_01"),
+        ("13_appendix_d_more_pairs", "appendix_d"),
+        ("17_claim_non_linear_maps", "claim_non_linear_maps"),
+        ("03_figure_03", "figure_03"),
+    ],
+)
+def test_output_stem(name, stem):
+    assert Notebook(Path(f"{name}.ipynb")).output_stem == stem
+
+
+def test_notebooks_are_sorted_and_chosen_by_number(tmp_path):
+    for name in ("02_b", "01_a"):
+        write_notebook(tmp_path, name, f"# Title of {name}")
+    notebooks = discover(tmp_path)
+    assert [n.title() for n in notebooks] == ["Title of 01_a", "Title of 02_b"]
+    assert choose(notebooks, ["2"]) == notebooks[1:]
+    assert choose(notebooks, []) == notebooks
+    with pytest.raises(InvalidInputError, match="09"):
+        choose(notebooks, ["9"])
+    write_notebook(tmp_path, "02_c")
+    with pytest.raises(LavaeError, match="02_b.*02_c"):
+        discover(tmp_path)
+
+
+def test_a_folder_without_notebooks(tmp_path):
+    with pytest.raises(LavaeError, match=tmp_path.name):
+        discover(tmp_path)
+
+
+def test_parameters_are_read_as_literals(tmp_path):
+    """Those that papermill's own inspection reads wrongly among them."""
+    cell = (
+        'pairs: list = [  # two\n    "a # b,c",\n    "d,e",\n]\n'
+        'name: str | None = "x # y"  # a comment\nseeds: list = [0, 1]'
+    )
+    path = write_notebook(tmp_path, "01_a", parameters=cell)
+    expected = {"pairs": ["a # b,c", "d,e"], "name": "x # y", "seeds": [0, 1]}
+    assert Notebook(path).parameters() == expected
+
+
+@pytest.mark.parametrize(
+    ("cell", "named"),
+    [
+        ("seed: int", "seed: int"),
+        ("seed = 0", "seed = 0"),
+        ("seed: int = int(0)", r"int\(0\)"),
+        ("import os", "import os"),
+        ("seed: int =", "syntax"),
+        ('profile: str = "quick"\nseed: int = 0', "device"),
+        ('profile: str = "quick"\ndevice: str = "cpu"', "seed"),
+        ('device: str = "cpu"\nseeds: list = [0]', "profile"),
+    ],
+)
+def test_a_parameter_cell_without_a_literal_is_refused(tmp_path, cell, named):
+    notebook = Notebook(write_notebook(tmp_path, "01_a", parameters=cell))
+    with pytest.raises(LavaeError, match=f"01_a.*{named}|{named}.*01_a") as caught:
+        Settings().parameters(notebook)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_notebook_has_one_parameter_cell(tmp_path):
+    path = write_notebook(tmp_path, "01_a")
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"cells": content["cells"] * 2}))
+    with pytest.raises(LavaeError, match="01_a has 2 cells"):
+        Notebook(path).parameters()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"worksheets": []}'])
+def test_a_file_that_is_no_notebook(tmp_path, text):
+    (tmp_path / "01_a.ipynb").write_text(text)
+    with pytest.raises(LavaeError, match="01_a.ipynb"):
+        discover(tmp_path)[0].title()
+
+
+# -- the committed notebooks ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("notebook", discover(), ids=lambda notebook: notebook.name)
+def test_nbval_compares_every_cell_but_parameters_and_imports(notebook):
+    first, second, *others = [cell for cell in notebook.cells() if cell["cell_type"] == "code"]
+    assert first["metadata"]["tags"] == ["parameters"]
+    assert "Study(" in "".join(second["source"])
+    assert all(cell["metadata"].get("tags") == ["nbval-check-output"] for cell in others)
+    assert EDITS[notebook.number].keys() <= notebook.parameters().keys()
+
+
+def test_a_default_run_is_at_the_committed_values():
+    notebooks = discover()
+    assert not any(Settings().parameters(notebook) for notebook in notebooks)
+    judging = {each.output_stem for each in notebooks if Settings(seeds=(0, 1)).parameters(each)}
+    assert judging == set(cli.JUDGING)

@@ -1,0 +1,91 @@
+"""The HTML report opens from a file, without a network."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pytest
+from tiny import settings_of, write_notebook
+
+from lavae_companion.runner.notebooks import discover
+from lavae_companion.runner.report import write_report
+
+
+class _Loaded(HTMLParser):
+    """Collects what a page makes the browser load."""
+
+    def __init__(self):
+        super().__init__()
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        names = ("href",) if tag == "link" else () if tag == "a" else ("src", "srcset", "data")
+        self.addresses += [value for name, value in attrs if name in names and value]
+
+
+def loaded(page: Path) -> list[str]:
+    """Addresses of all that `page` loads, whether by a tag, by a style or by a script."""
+    parser, text = _Loaded(), page.read_text()
+    parser.feed(text)
+    by_name = re.findall(r"""(?:url\(|import\(?|\.src\s*=\s*)\s*["']?(https?:[^"')\s]+)""", text)
+    return parser.addresses + by_name
+
+
+@pytest.fixture
+def front(sources) -> Path:
+    """The front page of a report on an executed notebook, on one that was not, and on a claim."""
+    title = (
+        "# Figure 3: a title\n\nInline $\\hat x_i^2$.\n\n$$\\sum_i L_i z$$\n\n"
+        "\\begin{align}a&=b\\\\c&=d\\end{align}"
+    )
+    write_notebook(sources, "01_figure_03_a", title, "study.check('Figure 3')")
+    write_notebook(sources, "21_claims")
+    write_notebook(sources, "22_not_executed")
+    settings = settings_of(sources)
+    first, claims, _ = discover(sources)
+    notebook = nbformat.read(first.path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.execution_count = 1
+    notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", text="0.2 <b>holds</b>")]
+    executed = settings.executed(first)
+    executed.parent.mkdir(parents=True)
+    nbformat.write(notebook, executed)
+    figures = settings.figures(claims)
+    figures.mkdir()
+    (figures / "figure_03.png").write_bytes(b"picture")
+    (figures / "claims.csv").write_text(
+        "claim,section,verdict\nMSE < 1 & so on,Table I,holds in part\nMSE < 1 & so on,Table I,x\n"
+    )
+    return write_report(discover(sources), settings)
+
+
+def test_nothing_is_loaded_from_elsewhere(front):
+    pages = sorted(front.parent.glob("*.html"))
+    assert [page.name for page in pages] == ["01_figure_03_a.html", "index.html"]
+    for page in pages:
+        assert [a for a in loaded(page) if not a.startswith(("data:", "pictures/"))] == []
+        assert "mathjax" not in page.read_text().lower()
+    assert pages[0].read_text().count("<math") == 3
+
+
+def test_the_front_page_has_verdicts_pictures_and_checks(front):
+    text = front.read_text()
+    assert text.count("MSE &lt; 1 &amp; so on") == 1
+    assert '<b class="holds-in-part">holds in part</b>' in text
+    assert "Profile smoke, seed 0" in " ".join(text.split())
+    assert '<a href="01_figure_03_a.html">Figure 3: a title</a>' in text
+    assert '<img src="pictures/figure_03.png"' in text
+    assert (front.parent / "pictures" / "figure_03.png").read_bytes() == b"picture"
+    assert "<pre>0.2 &lt;b&gt;holds&lt;/b&gt;</pre>" in text
+    assert "22" not in re.findall(r"<h2>(\d+)", text)
+
+
+def test_the_search_for_remote_resources_finds_them(tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(
+        '<script src="https://a/x.js"></script><link href="https://b/x.css">'
+        "<style>a { background: url(https://c/x.png) }</style><a href='https://d'>link</a>"
+    )
+    assert loaded(page) == ["https://a/x.js", "https://b/x.css", "https://c/x.png"]
