@@ -1,9 +1,9 @@
-"""The baseline of the benchmarks: the paper's training as it is usually written.
+"""The baseline of the benchmarks: a straightforward PyTorch implementation of the paper's training.
 
-fp32, contiguous memory, a Dataset that augments image by image and a DataLoader that collates, the
-first transposed convolution on every latent, a sigmoid before the cross-entropy, an optimizer of
-one tensor at a time, and the encoder run again on every batch of stages 2 and 3. Same networks,
-same batch of 64, same losses as lavae_core; written for this comparison and used for nothing else.
+It runs in fp32 and contiguous memory, with a Dataset that augments image by image, a DataLoader, the
+first transposed convolution on every latent, a sigmoid before the cross-entropy, and an optimizer
+that steps tensor by tensor. Stages 2 and 3 encode every batch again. Networks, losses and the batch
+of 64 are those of lavae_core. It is written for this comparison and used for nothing else.
 """
 
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def decoder() -> nn.Module:
 
 
 class Variants(Dataset):
-    """One item an original and, if `whole`, its three augmented versions; else one of the four."""
+    """An item is an original with its three variants if `whole`, else a single one of the four."""
 
     def __init__(self, images: Tensor, whole: bool):
         self.images, self.whole = images, whole
@@ -86,7 +86,7 @@ def stage1(images: Tensor) -> Iterator[float]:
 
 
 def stage2(images: Tensor) -> Iterator[float]:
-    """Steps of 64 originals with their variants, encoded anew; each yields its loss."""
+    """Steps of 64 originals with their variants, encoded in each step; each yields its loss."""
     encoder = Encoder().requires_grad_(False)
     maps = nn.ModuleList(nn.Linear(LATENT_DIM, LATENT_DIM, bias=False) for _ in range(2))
     optimize, identity = optimizer(maps), torch.eye(LATENT_DIM)

@@ -1,10 +1,10 @@
-"""Where the time of a stage-1 step goes, in the baseline and here: milliseconds by kind of work.
+"""Milliseconds of a stage-1 step by kind of work, of the baseline and of this project.
 
     python benchmarks/profile_step.py
 
-Operators are grouped by name from torch.profiler; what the operators do not account for is Python
-and the data loader. The profiler itself costs a little, so the sums are above those of run.py.
-Writes profile.csv, where the rows of other machines stay.
+torch.profiler's operators are grouped by name; the rest of the time is Python and the data loader.
+The profiler takes time itself, so the sums are above those of run.py. Writes profile.csv, where the
+rows of other machines stay.
 """
 
 import tempfile
@@ -14,15 +14,16 @@ from pathlib import Path
 
 import baseline
 import pandas as pd
+import tables
 import torch
 from run import keep, machine
 from torch.profiler import ProfilerActivity, profile
 
-from lavae_core import augmentations, data, runtime, tasks, training
-from lavae_core.augmentations import Pair
+from lavae_companion.paper import FLIPS
+from lavae_core import augmentations, data, runtime, training
 from lavae_core.models import LAVAE
-from lavae_core.paper import FLIPS
-from lavae_core.profiles import Schedule
+from lavae_core.objectives import VAEObjective
+from lavae_core.training import Schedule
 
 STEPS = 50
 N_IMAGES = 10_000  # enough: a step sees 64
@@ -40,12 +41,12 @@ GROUPS = {
 
 
 def group_of(name: str) -> str:
-    found = (group for group, parts in GROUPS.items() if any(part in name for part in parts))
-    return next(found, "optimizer and other arithmetic")
+    groups = (group for group, parts in GROUPS.items() if any(part in name for part in parts))
+    return next(groups, "optimizer and other arithmetic")
 
 
 def account(steps) -> dict[str, float]:
-    """Milliseconds of a step by group; `steps` does STEPS of them."""
+    """Milliseconds per step and group of work; `steps` runs STEPS steps."""
     started = time.perf_counter()
     with profile(activities=[ProfilerActivity.CPU]) as recorded:
         steps()
@@ -63,21 +64,22 @@ def main() -> None:
     theirs = baseline.stage1(images)
     list(islice(theirs, 5))
     before = account(lambda: list(islice(theirs, STEPS)))
-    started = runtime.start()  # not before: the baseline has none of its set-up
-    variants = augmentations.variants(images, Pair.parse(FLIPS), split="train", seed=0)
-    task = tasks.Stage1(LAVAE(), variants)
+    started = runtime.start()  # not before: the baseline runs without this set-up
+    variants = augmentations.variants(images, FLIPS, split="train", seed=0)
+    objective = VAEObjective(LAVAE(), variants)
 
     def ours() -> None:
         with tempfile.TemporaryDirectory() as folder:
             training.train(
-                task, Schedule(epochs=STEPS * 64 / task.size), seed=0, runtime=started,
+                objective, Schedule(epochs=STEPS * 64 / objective.size), seed=0, runtime=started,
                 checkpoint=Path(folder) / "state", label="profile",
             )  # fmt: skip
 
     ours()
-    table = pd.DataFrame({"baseline_ms": before, "here_ms": account(ours)}).round(2)
+    table = pd.DataFrame({"baseline_ms": before, "ours_ms": account(ours)}).round(2)
     table = table.rename_axis("work").reset_index().assign(machine=machine(started))
     keep(table, Path(__file__).with_name("profile.csv"))
+    tables.write()
     print(table.drop(columns="machine").to_string(index=False))
 
 

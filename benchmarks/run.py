@@ -2,10 +2,9 @@
 
     python benchmarks/run.py
 
-Every pair of measurements is taken in turns, so that whatever else the machine does meets both. The
-baseline has a process of its own, in which nothing of this project's set-up (memory allocator,
-deterministic algorithms) was done. Writes medians of ROUNDS rounds to results.csv, where those of
-other machines stay.
+Baseline and project are measured in turns, so that other load on the machine affects both. The
+baseline runs in its own process, without this project's set-up (memory allocator, deterministic
+algorithms). Writes medians of ROUNDS rounds to results.csv, where the rows of other machines stay.
 """
 
 import platform
@@ -24,28 +23,31 @@ from statistics import median
 
 import baseline
 import pandas as pd
+import tables
 import torch
 from joblib import cpu_count
 
-from lavae_core import augmentations, data, evaluation, runtime, tasks, training
-from lavae_core.augmentations import Pair
-from lavae_core.experiments import N_FITTED, fit_maps
-from lavae_core.latent_maps import LatentMaps
-from lavae_core.models import LAVAE, Decoder
-from lavae_core.paper import FLIPS
-from lavae_core.profiles import Schedule, resolve
+from lavae_companion.experiments import N_FITTED
+from lavae_companion.paper import FLIPS
+from lavae_companion.profiles import resolve
+from lavae_companion.results import scores
+from lavae_core import augmentations, data, runtime, training
+from lavae_core.latent_maps import LatentMaps, Moments, fit_exact
+from lavae_core.models import LAVAE, Decoder, encode_variants
+from lavae_core.objectives import HeadObjective, Objective, VAEObjective
+from lavae_core.training import Schedule
 
 HERE = Path(__file__).parent
 ROUNDS = 5
-STEPS = 30  # of the baseline, of a round, after WARM that are not counted
+STEPS = 30  # of the baseline in a round, after WARM steps that are not counted
 WARM = 3
-ENGINE_STEPS = 300  # of this project, its set-up and first steps included
+ENGINE_STEPS = 300  # of this project, including its set-up and first steps
 N_TRAIN, N_TEST = 60_000, 10_000
 EPOCH_1 = 4 * N_TRAIN // 64  # steps of 64 images, every variant once
 EPOCH_2 = EPOCH_3 = N_TRAIN // 64  # steps of 64 originals with their variants
 PAPER_EPOCHS = {"stage 1": 100, "stage 2": 60}
-# Of the paper's networks as they are written. Multiply-adds of an image, forward: encoder 6.8e6,
-# decoder 6.7e6; backward twice that, but for the gradient of the input (0.2e6). Times 64, times two.
+# Of the paper's networks, layer by layer. Multiply-adds of an image, forward: encoder 6.8e6,
+# decoder 6.7e6; backward twice that, without the gradient of the input (0.2e6). Times 64, times two.
 STEP_FLOP = 5.2e9
 
 
@@ -56,7 +58,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def per_step(steps: Iterator[float]) -> float:
-    """Seconds a step, from STEPS steps after WARM ones that fill caches and start the loader."""
+    """Seconds per step of STEPS steps, after WARM steps that fill caches and start the loader."""
     list(islice(steps, WARM))
     return seconds(lambda: list(islice(steps, STEPS))) / STEPS
 
@@ -77,50 +79,56 @@ def baseline_word() -> float:
     return seconds(lambda: baseline.word(latents))
 
 
-def per_engine_step(task: tasks.Task, schedule: Schedule) -> float:
-    """Seconds a step of the project's own loop on `task`, checkpoints and log included."""
+def per_engine_step(objective: Objective, schedule: Schedule) -> float:
+    """Seconds per step of the project's training loop, including checkpoints and the log."""
     short = Schedule(
-        epochs=ENGINE_STEPS * schedule.batch / (task.size * task.images_per_sample),
+        epochs=ENGINE_STEPS * schedule.batch / (objective.size * objective.images_per_sample),
         batch=schedule.batch,
     )
     with tempfile.TemporaryDirectory() as folder:
         return seconds(
             lambda: training.train(
-                task, short, seed=0, runtime=RUNTIME, checkpoint=Path(folder) / "state", label="b"
+                objective, short, seed=0, runtime=RUNTIME,
+                checkpoint=Path(folder) / "state", label="benchmark",
             )
-        ) / training.total_steps(task, short)
+        ) / training.total_steps(objective, short)  # fmt: skip
 
 
 def in_turns(pairs: dict[str, tuple[Callable, Callable]]) -> dict[str, tuple[float, float]]:
     """Medians over the rounds of what each pair of measurements returns."""
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in pairs}
+    rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in pairs}
     for number in range(1, ROUNDS + 1):
         for name, (before, after) in pairs.items():
-            found[name].append((before(), after()))
+            rounds[name].append((before(), after()))
         print(f"round {number} of {ROUNDS}", flush=True)
-    return {name: tuple(map(median, zip(*both, strict=True))) for name, both in found.items()}
+    return {name: tuple(map(median, zip(*both, strict=True))) for name, both in rounds.items()}
+
+
+def fit_maps(model: LAVAE, variants: torch.Tensor) -> torch.Tensor:
+    """Stage 2 as FittedMaps does it: encode the originals and single variants, then fit."""
+    mu, logvar = encode_variants(model, variants)
+    return fit_exact(Moments(mu, logvar.double().exp()), FLIPS.orders)
 
 
 def measure(theirs: ProcessPoolExecutor) -> pd.DataFrame:
     """A row for each kind of work: seconds of the baseline and of this project, and the ratio."""
-    pair = Pair.parse(FLIPS)
-    train_set = augmentations.variants(images("train"), pair, split="train", seed=0)
-    test_set = augmentations.variants(images("test"), pair, split="test", seed=0)
+    train_set = augmentations.variants(images("train"), FLIPS, split="train", seed=0)
+    test_set = augmentations.variants(images("test"), FLIPS, split="test", seed=0)
     model = LAVAE()
     latents = torch.randn(N_TEST, 16)
     head = resolve("quick").head
-    stage1 = tasks.Stage1(LAVAE(), train_set)
-    stage3 = tasks.Stage3(Decoder(), torch.randn(4, N_TRAIN, 16), train_set)
+    stage1 = VAEObjective(LAVAE(), train_set)
+    stage3 = HeadObjective(Decoder(), torch.randn(4, N_TRAIN, 16), train_set)
 
     def step(stage: str, split: str = "train") -> float:
         return theirs.submit(baseline_step, stage, split).result()
 
     def stage2() -> float:
         fitted = train_set[:3, :N_FITTED]
-        return seconds(lambda: fit_maps(model, fitted, pair.orders, 1.0))
+        return seconds(lambda: fit_maps(model, fitted))
 
     def evaluate() -> float:
-        return seconds(lambda: evaluation.lavae_scores(model, test_set))
+        return seconds(lambda: scores.through_maps(model, FLIPS, test_set))
 
     def epoch_of_heads() -> float:
         return per_engine_step(stage3, head) * (4 * N_TRAIN // head.batch)
@@ -149,7 +157,7 @@ def measure(theirs: ProcessPoolExecutor) -> pd.DataFrame:
         ),
     }
     rows = [
-        {"work": name, "baseline_s": before, "here_s": after, "ratio": before / after}
+        {"work": name, "baseline_s": before, "ours_s": after, "ratio": before / after}
         for name, (before, after) in in_turns(work).items()
     ]
     return pd.DataFrame(rows)
@@ -164,8 +172,8 @@ def floor() -> dict[str, float]:
 
 
 def import_seconds() -> float:
-    """Seconds that lavae_core.study takes to import beyond torch's own."""
-    code = "import time, torch; t = time.perf_counter(); import lavae_core.study; " \
+    """Seconds that lavae_companion.study takes to import, without torch's own."""
+    code = "import time, torch; t = time.perf_counter(); import lavae_companion.study; " \
            "print(time.perf_counter() - t)"  # fmt: skip
     times = [
         float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
@@ -175,30 +183,32 @@ def import_seconds() -> float:
 
 
 def machine(started: runtime.Runtime) -> str:
-    """The processor and how it computes, in words, without the name of the machine."""
+    """Processor, vector instructions and precision in words; nothing that names the machine."""
     flags = torch.cpu.get_capabilities()
     names = [name for name in ("avx2", "avx512_bf16", "amx_bf16") if flags.get(name)]
     return (
-        f"{platform.machine()}{family()}, {cpu_count()} cores, {', '.join(names) or 'no'} vector "
+        f"{platform.machine()}{processor_family()}, {cpu_count()} cores, {', '.join(names) or 'no'} vector "
         f"instructions, PyTorch {torch.__version__}, {started.precision}"
     )
 
 
-def family() -> str:
-    """The processor's maker and family where Linux on x86 tells them: generations with the same
-    instructions differ in speed by a factor of two."""
+def processor_family() -> str:
+    """The processor's maker and family, where Linux on x86 names them; "" elsewhere.
+
+    Generations with the same instructions differ in speed by a factor of two.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return ""
-    told = dict(map(str.strip, line.partition(":")[::2]) for line in lines)
-    if not {"vendor_id", "cpu family"} <= told.keys():
+    fields = dict(map(str.strip, line.partition(":")[::2]) for line in lines)
+    if not {"vendor_id", "cpu family"} <= fields.keys():
         return ""
-    return f" ({told['vendor_id']} family {told['cpu family']})"
+    return f" ({fields['vendor_id']} family {fields['cpu family']})"
 
 
 def keep(table: pd.DataFrame, path: Path) -> None:
-    """Write `path`: this machine's rows first, then what other machines measured."""
+    """Write `path`: this machine's rows first, then those of other machines."""
     known = pd.read_csv(path) if path.is_file() else table.iloc[:0]
     others = known[~known["machine"].isin(table["machine"])]
     pd.concat([table, others]).to_csv(path, index=False, float_format="%.6g")
@@ -210,14 +220,15 @@ if __name__ == "__main__":
         table = measure(theirs)
     least = floor()
     extra = [
-        {"work": "floor of a stage-1 step", "here_s": least["seconds"]},
-        {"work": "import beyond torch", "here_s": import_seconds()},
+        {"work": "floor of a stage-1 step, s", "ours_s": least["seconds"]},
+        {"work": "import without torch, s", "ours_s": import_seconds()},
         {
             "work": "peak memory, GB",
-            "here_s": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
+            "ours_s": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
         },
     ]
     table = pd.concat([table, pd.DataFrame(extra)], ignore_index=True)
     table["machine"], table["gflop_per_s"] = machine(RUNTIME), round(least["gflop_per_s"])
     keep(table, HERE / "results.csv")
+    tables.write()
     print(table.drop(columns="machine").to_string(index=False))

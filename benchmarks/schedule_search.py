@@ -1,11 +1,10 @@
-"""Which schedule gives the most for its minutes: a recorded search, judged on a split of the
-training set. The last 10,000 training images are held out; the test set is never looked at.
+"""The recorded search for schedules, judged on the last 10,000 training images, which are held out.
+The test set is never looked at.
 
     python benchmarks/schedule_search.py
 
-The result is benchmarks/schedule_search.csv, a row for each candidate; one that has its row there is
-not trained again (delete the file to begin anew), and one that was interrupted goes on where it
-stopped.
+Writes schedule_search.csv, a row for each candidate. A candidate that has a row is not trained again
+(delete the file to start over). An interrupted training resumes.
 """
 
 from collections.abc import Iterator
@@ -13,35 +12,36 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
-from run import family
-from time_to_quality import minutes_of
+import tables
+from run import processor_family
+from time_to_quality import mean_bce, minutes_of
 from torch import Tensor
 
-from lavae_core import augmentations, data, runtime
-from lavae_core.augmentations import Pair
-from lavae_core.evaluation import autoencoding_scores, cvae_scores, lavae_scores
-from lavae_core.experiments import (
-    Conditional,
+from lavae_companion.experiments import (
     Experiment,
-    Head,
-    Maps,
+    FittedMaps,
     Setting,
-    Stage1,
+    TrainedCVAE,
+    TrainedVAE,
+    TransferHead,
+    from_principal,
     load_or_train,
 )
-from lavae_core.paper import FLIPS
-from lavae_core.principal import from_principal
-from lavae_core.profiles import Schedule, resolve
+from lavae_companion.paper import FLIPS, SHEAR_CANNY
+from lavae_companion.profiles import resolve
+from lavae_companion.results.scores import by_condition, directly_encoded, through_maps
+from lavae_core import augmentations, data, runtime
+from lavae_core.augmentations import Family
+from lavae_core.training import Schedule
 
 OUTPUT = Path(__file__).with_name("schedule_search.csv")
 N_TRAIN = 50_000
 SEED = 0
-NEW_PAIR = "shear_x,canny"
 
 QUICK = resolve("quick")
 STEEP = Schedule(epochs=3, batch=128, lr=6e-3, warmup=500, decay="linear")
-# One thing is changed at a time; then whole schedules; then what a profile began with before its
-# samples were antithetic, from random weights and from components; then these samples.
+# First one change at a time; then whole schedules; then the profile's schedule before antithetic
+# samples, from random weights and from principal components; then antithetic samples.
 BEFORE = Schedule(epochs=6, batch=128, lr=4e-3, warmup=1000)
 STAGE_1 = (
     (Schedule(epochs=2), None, False),
@@ -67,65 +67,67 @@ STAGE_3 = (
 CVAES = (Schedule(epochs=1), Schedule(epochs=1, lr=4e-3))
 
 
-def held_out(pair: str) -> Tensor:
-    """uint8 (4, 10,000, 28, 28): the variants of the held-out training images."""
+def held_out(family: Family) -> Tensor:
+    """uint8 (V, 10,000, 28, 28): the variants of the held-out training images."""
     images = data.load("train").images
-    every = augmentations.variants(images, Pair.parse(pair), split="train", seed=SEED)
-    return every[:, N_TRAIN:]
+    return augmentations.variants(images, family, split="train", seed=SEED)[:, N_TRAIN:]
 
 
-def told(training: str, experiment: Experiment) -> dict[str, str]:
-    """What a candidate is, as its row tells it."""
+def description(training: str, experiment: Experiment) -> dict[str, str]:
+    """The columns of a candidate's row that say what it is."""
     antithetic = getattr(experiment, "antithetic", None)
     samples = {None: "", False: "one", True: "antithetic"}[antithetic]
-    start = "random weights" if experiment.start is None else "components"
+    initial = "random weights" if experiment.start is None else "principal components"
     schedule = asdict(experiment.schedule) | {"epochs": float(experiment.schedule.epochs)}
-    what = {"training": training, **schedule, "start": start, "samples": samples, "seed": SEED}
-    return {name: str(value) for name, value in what.items()}
+    columns = {"training": training, **schedule, "initialisation": initial, "samples": samples}
+    return {name: str(value) for name, value in (columns | {"seed": SEED}).items()}
 
 
 def processor(experiment: Experiment) -> str:
-    """What it was trained on, and in which precision."""
-    return f"{family().strip(' ()')}, {experiment.setting.runtime.precision}"
+    """Processor family and precision."""
+    return f"{processor_family().strip(' ()')}, {experiment.setting.runtime.precision}"
 
 
 def candidates() -> Iterator[tuple[str, Experiment]]:
-    """The kind of training of each candidate, and the candidate."""
+    """Each candidate with the name of its kind of training."""
     setting = Setting(SEED, runtime.start(), N_TRAIN)
     for schedule, start, antithetic in STAGE_1:
-        plain = Stage1(setting, FLIPS, schedule, antithetic=antithetic)
+        plain = TrainedVAE(setting, FLIPS, schedule, antithetic=antithetic)
         yield "stage 1", from_principal(plain, start)
+    maps = FittedMaps(TrainedVAE(setting, FLIPS, Schedule(epochs=2)))
     for schedule in STAGE_3:
-        yield "stage 3", Head(Maps(Stage1(setting, FLIPS, Schedule(epochs=2))), NEW_PAIR, schedule)
+        yield "stage 3", TransferHead(maps, SHEAR_CANNY, schedule)
     for schedule in CVAES:
-        yield "CVAE", Conditional(setting, FLIPS, "conditional", schedule)
+        yield "CVAE", TrainedCVAE(setting, FLIPS, "conditional", schedule)
 
 
 def judged(experiment: Experiment) -> dict[str, float]:
-    """Minutes of a candidate, trained now where it is not in the store, and its held-out BCE."""
-    found: dict[str, float] = {}
-    if isinstance(experiment, Stage1):
-        model, images = load_or_train(Maps(experiment)), held_out(FLIPS)
-        scores = lavae_scores(model, images)
-        found["own_latents_total"] = autoencoding_scores(model, images).loc["total", "bce"]
-    elif isinstance(experiment, Head):
-        scores = lavae_scores(load_or_train(experiment), held_out(NEW_PAIR), NEW_PAIR)
+    """Minutes and held-out BCE of a candidate, which is trained first if the store lacks it."""
+    direct: dict[str, float] = {}
+    if isinstance(experiment, TrainedVAE):
+        model, images = load_or_train(FittedMaps(experiment)), held_out(FLIPS)
+        scores = through_maps(model, FLIPS, images)
+        upper_bound = mean_bce(directly_encoded(model, FLIPS, images))
+        direct["directly_encoded_total"] = upper_bound["total"]
+    elif isinstance(experiment, TransferHead):
+        model, images = load_or_train(experiment), held_out(SHEAR_CANNY)
+        scores = through_maps(model, SHEAR_CANNY, images, str(SHEAR_CANNY))
     else:
-        scores = cvae_scores(load_or_train(experiment), held_out(FLIPS))
-    return {"minutes": minutes_of(experiment), **scores["bce"], **found}
+        scores = by_condition(load_or_train(experiment), FLIPS, held_out(FLIPS))
+    return {"minutes": minutes_of(experiment), **mean_bce(scores), **direct}
 
 
 def search() -> None:
-    """Writes what is known after each candidate."""
+    """Train and judge every candidate; write the table after each."""
     table = pd.read_csv(OUTPUT, dtype=str, keep_default_na=False) if OUTPUT.is_file() else None
     known = [] if table is None else table.to_dict("records")
     rows = []
     for training, experiment in candidates():
-        what = told(training, experiment)
-        row = next((row for row in known if what.items() <= row.items()), None)
+        columns = description(training, experiment)
+        row = next((row for row in known if columns.items() <= row.items()), None)
         if row is None:
             numbers = {name: f"{value:.2f}" for name, value in judged(experiment).items()}
-            row = what | {"processor": processor(experiment)} | numbers
+            row = columns | {"processor": processor(experiment)} | numbers
             print(row, flush=True)
         rows.append(row)
         later = [row for row in known if row not in rows]
@@ -134,3 +136,4 @@ def search() -> None:
 
 if __name__ == "__main__":
     search()
+    tables.write()
