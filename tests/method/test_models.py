@@ -110,9 +110,15 @@ def test_cvae_round_trip(tmp_path, capfd):
     assert capfd.readouterr().out == ""
 
 
-@pytest.mark.parametrize(
-    "saved", [CVAE(), LAVAE(n_maps=0)], ids=["another class", "a weight is missing"]
-)
+OTHERS = {
+    "another class": CVAE(),
+    "another shape": LAVAE(n_maps=0),
+    "a head is missing": LAVAE(heads=()),
+    "a head too many": LAVAE(heads=("native", "other")),
+}
+
+
+@pytest.mark.parametrize("saved", OTHERS.values(), ids=OTHERS)
 def test_another_architecture_is_refused_in_one_line(saved, tmp_path):
     saved.save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text("{}")

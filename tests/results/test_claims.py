@@ -7,7 +7,6 @@ import pytest
 import torch
 from scipy import stats
 
-from lavae_companion import paper
 from lavae_companion.paper import FLIPS, HEATMAP_PAIRS
 from lavae_companion.results import claims, scores
 from lavae_companion.results.claims import (
@@ -68,17 +67,7 @@ def test_the_papers_own_numbers_pass_every_rule_that_has_one(mean_images):
     judged = {part: value for part, value in published.items() if not math.isnan(value)}
     verdicts = {part.what: claims.judge(part, value, value) for part, value in judged.items()}
     assert set(verdicts.values()) == {HOLDS}, verdicts
-    sources = {part.measured.split("/")[0] for part in judged}
-    rivals = {paper.CVAE, paper.CVAE_LAVAE, "LAVAE", "parameters"}
-    assert sources == rivals | {paper.head_on(pair) for pair in HEATMAP_PAIRS[:3]}
-
-
-def test_every_number_of_table_1_that_a_rule_could_use_is_published(mean_images):
-    """A misspelt name would silently have no published value."""
-    for part in PARTS:
-        names = [name for name in (part.measured, part.against) if name]
-        numbers = [name in paper.PUBLISHED or name in mean_images for name in names]
-        assert math.isnan(part.published(mean_images)) != all(numbers)
+    assert len(judged) == 17  # a misspelt name would silently have no published value
 
 
 def test_the_mean_image_of_a_published_ratio_is_that_of_the_data(mean_images):
@@ -406,10 +395,12 @@ def test_another_pair_has_no_verdict(three_seeds):
 
 @pytest.mark.parametrize("dataset", ["fashion", "letters.npz"])
 def test_another_data_set_has_no_verdict_and_no_published_value(dataset, three_seeds):
-    text = claims.report("Table 1", three_seeds[0], 0, dataset)
-    assert "no verdict" in text and dataset in text
-    assert HOLDS not in text and FAILS not in text and "0.3001" not in text
-    assert "0.3001" in claims.report("Table 1", three_seeds[0], 0, "mnist")
+    vectors = {name: around(1.0 if "LAVAE/" in name else 2.0) for name in three_seeds[0]}
+    here = claims.report("Table 1", vectors, 0, "mnist")
+    assert "seed 0: holds" in here and "0.3001" in here  # 297.10 / 989.84
+    elsewhere = claims.report("Table 1", vectors, 0, dataset)
+    assert "no verdict" in elsewhere and dataset in elsewhere and "0.5000" in elsewhere
+    assert HOLDS not in elsewhere and FAILS not in elsewhere and "0.3001" not in elsewhere
 
 
 def test_a_claim_without_parts_is_reported_as_not_testable():

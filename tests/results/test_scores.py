@@ -254,6 +254,8 @@ def test_conditions_are_one_hots_and_sums_of_them_for_what_was_not_trained():
     assert torch.equal(scores.conditions_of(FLIPS, 3), expected)
     three = scores.conditions_of(Family.parse("flip_lr,flip_ud,canny"), 4)
     assert three[5].tolist() == [0, 1, 0, 1] and three[7].tolist() == [0, 1, 1, 1]
+    turns = scores.conditions_of(TURNS, 2)  # a power is a letter as often
+    assert turns.tolist() == [[1, 0], [0, 1], [0, 2], [0, 3]]
 
 
 @pytest.mark.parametrize("n_conditions", [3, 4])
