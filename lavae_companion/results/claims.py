@@ -365,7 +365,8 @@ def judge(part: Part, low: float, high: float) -> str:
         return HOLDS if low == high == threshold else FAILS
     if low <= threshold <= high and low < high:
         return INCONCLUSIVE
-    return HOLDS if (high < threshold) == (part.side == "below") else FAILS
+    holds = high < threshold if part.side == "below" else low > threshold
+    return HOLDS if holds else FAILS
 
 
 def _together(verdicts: list[str], scope: str) -> str:
