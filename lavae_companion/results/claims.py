@@ -119,6 +119,7 @@ REASON_FREE = "a tenth is the loss that the paper calls 'some'; it prints no num
 REASON_COMPOSED = "a fifth more error than the same image directly encoded"
 REASON_NATIVE = "1 is the error of the native decoder"
 SEEN = "chosen with seed 0's results known"
+MARGIN_SEEN = "the equivalence margin was added with results known"
 
 
 def _of_pairs(pairs, make: Callable[[Any], Part]) -> tuple[Part, ...]:
@@ -210,7 +211,8 @@ CLAIMS = (
           ("Figure 10", "Appendix G"), _of_pairs(
         OTHER_PAIRS, lambda pair: Part(
             f"linear probe: {pair} over {FLIPS}", f"probe/{pair}", f"probe/{FLIPS}", "above", 1.05,
-            "a twentieth more accuracy")), scope="some"),
+            "a twentieth more accuracy", post_hoc="was shear_x,canny alone; results were known")),
+          scope="some"),
     Claim("The regions of a pair are arranged symmetrically", "Section V-D", ("Figure 10", "Appendix G"),
           _of_pairs(
         HEATMAP_PAIRS, lambda pair: Part(
@@ -222,7 +224,7 @@ CLAIMS = (
     Claim("LAVAE beats both CVAEs, and a VAE of originals, on the four variants", "Table I, abstract",
           ("Table 1",), tuple(
         Part(f"LAVAE's total over that of the {rival}", f"LAVAE/total/{FLIPS}", f"{rival}/total/{FLIPS}",
-               "below", 1.0, "1 is the rival's error", margin=MARGIN)
+               "below", 1.0, "1 is the rival's error", margin=MARGIN, post_hoc=MARGIN_SEEN)
         for rival in (CVAE, CVAE_LAVAE, "VAE")
     )),
     Claim("Samples of a bounding box of the originals are originals", "Section V-A", ("Appendix D",), (
@@ -241,7 +243,8 @@ CLAIMS = (
             post_hoc="was 1.1 times the published total; results were known"))),
     Claim("Non-linear maps perform slightly better", "Section IV-B", ("Claim non-linear maps",), tuple(
         Part(f"{variant} over the linear map's", f"non-linear maps/{variant}/{FLIPS}",
-               f"LAVAE/{variant}/{FLIPS}", "below", 1.0, "1 is the linear map's error", margin=MARGIN)
+               f"LAVAE/{variant}/{FLIPS}", "below", 1.0, "1 is the linear map's error", margin=MARGIN,
+               post_hoc=MARGIN_SEEN)
         for variant in ("first", "second")
     )),
     Claim("Non-linear maps do not compose", "Section IV-B", ("Claim non-linear maps",), (
@@ -252,14 +255,15 @@ CLAIMS = (
           note="a network 16 to 8 to 8 to 16 has no inverse, whatever it was trained on"),
     Claim("Training stages 1 and 2 jointly is worse", "Section IV-B", ("Claim joint training",), tuple(
         Part(f"joint over two stages: total, {how}", f"{joint}/total/{ROTATE_FLIP}",
-               f"{staged}/total/{ROTATE_FLIP}", "above", 1.0, "1 is the error of two stages", margin=MARGIN)
+               f"{staged}/total/{ROTATE_FLIP}", "above", 1.0, "1 is the error of two stages", margin=MARGIN,
+               post_hoc=MARGIN_SEEN)
         for how, joint, staged in (
             ("through the maps", "joint training", "LAVAE"),
             ("directly encoded", "joint training, directly encoded", "directly encoded"))
     )),
     Claim("Certain latent geometries make transfers win", "Section V-B", ("Transfer explained",), (
         Part("rank correlation of transfer error and linear-probe accuracy", "rho/probe", None,
-             "below", 0.0, "0 is no relation; the error should fall with separability"),
+             "below", 0.0, "0 is no relation; the error should fall with separability", post_hoc=SEEN),
     )),
 )  # fmt: skip
 

@@ -19,7 +19,7 @@ Each picture links to the notebook that draws it.
 """
 CLAIMS = """## Claims
 
-Mean over {seeds} seeds and its 95% interval over seeds and test images. The paper states no
+Mean over seeds (number of seeds: {seeds}) and its 95% interval over seeds and test images. The paper states no
 thresholds: each is this companion's, and [claims.csv](claims.csv) says why it was chosen (†: chosen
 or changed after results had been seen). [claims_seeds.csv](claims_seeds.csv) has the values of every
 seed, [claims.json](claims.json) the machine.
