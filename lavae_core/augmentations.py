@@ -28,6 +28,8 @@ NOISE_AMOUNT = 0.1  # expected share of pixels that become salt or pepper
 
 AUGMENTATIONS: dict[str, "Augmentation"] = {}
 PAIR_VARIANTS = ("original", "first", "second", "composed")
+MAX_LETTERS = 999  # of a word of a family
+Indices = Sequence[int] | Tensor | np.ndarray | None
 _LETTER = re.compile(r"A(?P<number>[1-9]\d{0,2})(?:\^(?P<power>[1-9]\d{0,2}))?")
 
 
@@ -213,12 +215,7 @@ def _draws(name: str, count: int, indices: np.ndarray, split: str, seed: int) ->
 
 
 def apply(
-    name: str,
-    images: Tensor,
-    *,
-    split: str = "test",
-    seed: int = 0,
-    indices: Sequence[int] | Tensor | np.ndarray | None = None,
+    name: str, images: Tensor, *, split: str = "test", seed: int = 0, indices: Indices = None
 ) -> Tensor:
     """Apply the augmentation `name` (App. C); the input is left as it is.
 
@@ -226,27 +223,22 @@ def apply(
     split, seed: select the random draws; split is "train" or "test", seed an integer from 0.
     indices: (N,) place of each image in its split, so that a subset sees the draws of the whole;
         None stands for 0 .. N-1.
-    Returns uint8 (N, 28, 28). InvalidInputError on anything else.
+    Returns uint8 (N, 28, 28). Raises InvalidInputError on anything else.
     """
     chosen = get(name)
-    _check_images(images)
+    _require_uint8(images, "images", "cpu")
     require_known("split", split, SPLITS)
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InvalidInputError(f"seed is {seed!r}; allowed: an integer from 0")
-    places = _check_indices(indices, len(images))
-    result = _call(chosen, images, places, split, seed)
-    _check_images(result, f"what augmentation {name!r} returns")
+    require_whole("seed", seed, 0)
+    places = _places(indices, len(images))
+    arguments = [_draws(name, chosen.draws, places, split, seed)] if chosen.draws else []
+    # A copy: a function that writes into its input would spoil the originals without a word.
+    result = chosen.function(images.clone(), *arguments)
+    _require_uint8(result, f"what augmentation {name!r} returns", "cpu")
     if len(result) != len(images):
         raise InvalidInputError(
             f"augmentation {name!r} returns {len(result)} images for {len(images)}; return as many"
         )
     return result
-
-
-def _call(chosen: Augmentation, images: Tensor, places, split: str, seed: int) -> Tensor:
-    # A copy: a function that writes into its input would spoil the originals without a word.
-    arguments = [_draws(chosen.name, chosen.draws, places, split, seed)] if chosen.draws else []
-    return chosen.function(images.clone(), *arguments)
 
 
 def fingerprint(name: str) -> str:
@@ -280,32 +272,25 @@ def to_float(images: Tensor) -> Tensor:
 
     Raises InvalidInputError for anything else: floats would be divided by 255 a second time.
     """
-    if images.dtype != torch.uint8 or images.dim() != 3 or images.shape[1:] != (SIDE, SIDE):
-        raise InvalidInputError(
-            f"images must be torch.uint8 (N, {SIDE}, {SIDE}), got {images.dtype} "
-            f"{tuple(images.shape)}"
-        )
+    _require_uint8(images, "images")
     return images.unsqueeze(1).float().div_(255)
 
 
-def _check_images(images: object, what: str = "images") -> None:
-    allowed = f"allowed: a torch.uint8 tensor (N, {SIDE}, {SIDE}) on the CPU"
-    if not isinstance(images, Tensor):
-        raise InvalidInputError(f"{what} is a {type(images).__name__}; {allowed}")
-    if images.dtype != torch.uint8:
-        raise InvalidInputError(f"{what} has dtype {images.dtype}; {allowed}")
-    if images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
-        raise InvalidInputError(f"{what} has shape {tuple(images.shape)}; {allowed}")
-    if images.device.type != "cpu":
-        raise InvalidInputError(f"{what} is on {images.device}; {allowed}")
+def _require_uint8(images: object, what: str, device: str = "") -> None:
+    """Raise InvalidInputError unless `images` is uint8 (N, 28, 28), on a device of that type."""
+    fits = isinstance(images, Tensor) and images.dtype == torch.uint8 and images.ndim == 3
+    if fits and images.shape[1:] == (SIDE, SIDE) and device in ("", images.device.type):
+        return
+    got, place = type(images).__name__, f" on the {device}" if device else ""
+    if isinstance(images, Tensor):
+        got = f"{images.dtype} {tuple(images.shape)} on {images.device}"
+    raise InvalidInputError(f"{what} must be torch.uint8 (N, {SIDE}, {SIDE}){place}, got {got}")
 
 
-def _check_indices(indices, count: int) -> np.ndarray:
+def _places(indices: Indices, count: int) -> np.ndarray:
     if indices is None:
         return np.arange(count)
-    places = np.asarray(indices)
-    if places.size == 0:
-        places = places.astype(np.int64)  # an empty list arrives as float64
+    places = np.asarray(indices, dtype=None if len(indices) else np.int64)  # [] would be float64
     if places.shape != (count,) or places.dtype.kind not in "iu" or places.min(initial=0) < 0:
         raise InvalidInputError(
             f"indices is {places.dtype} of shape {places.shape}; "
@@ -324,17 +309,18 @@ class Family:
     generators: names of augmentations. words: such as ("", "A1", "A2", "A1 A2"); read from left to
     right, "A1 A2" is A2(A1(x)), and "A1^2" applies A1 twice. Without `words`: the products of all
     subsets of the generators, so that a pair has the paper's four variants.
-    Raises InvalidInputError for an unknown or repeated generator, for words without any entry or
-    that do not begin with "", for an unknown letter, a power below 1, or the same variant twice.
+    Raises InvalidInputError for an unknown or repeated generator, for words that are not "" and at
+    least one more, for an unknown letter, a word of more than MAX_LETTERS, or a variant that is
+    there twice.
     """
 
     generators: tuple[str, ...]
     words: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        _require_generators(self.generators)
-        given = _all_products(self.letters) if self.words is None else self.words
-        object.__setattr__(self, "words", _normalised_words(given, self.letters))
+        object.__setattr__(self, "generators", _checked_generators(self.generators))
+        words = _all_products(self.letters) if self.words is None else self.words
+        object.__setattr__(self, "words", _checked_words(words, self.letters))
 
     @classmethod
     def parse(cls, text: "str | Family") -> "Family":
@@ -346,11 +332,11 @@ class Family:
             return text
         if not isinstance(text, str):
             raise InvalidInputError(f'a family is text such as "flip_lr,flip_ud", got {text!r}')
-        names, colon, listed = text.partition(":")
-        generators = tuple(name.strip() for name in names.split(","))
-        if not colon:
-            return cls(generators)
-        return cls(generators, ("", *(word.strip() for word in listed.split(","))))
+        names, colon, words = text.partition(":")
+        listed = [word.strip() for word in words.split(",")] if words.strip() else []
+        return cls(
+            tuple(name.strip() for name in names.split(",")), ("", *listed) if colon else None
+        )
 
     def __str__(self) -> str:
         names = ",".join(self.generators)
@@ -388,31 +374,26 @@ class Family:
 
 
 def variants(
-    images: Tensor,
-    family: Family,
-    *,
-    split: str,
-    seed: int,
-    indices: Sequence[int] | Tensor | np.ndarray | None = None,
+    images: Tensor, family: Family | str, *, split: str, seed: int, indices: Indices = None
 ) -> Tensor:
     """Every variant of each image (Figure 1), uint8 (V, N, 28, 28), in the order of the words.
 
     An augmentation uses one random draw for an image wherever it occurs in the words. Arguments
-    and errors as in `apply`.
+    and errors as in Family.parse and `apply`.
     """
+    family = Family.parse(family)
     made = {(): images}
     for word in family.words:
-        positions = _expanded(word, len(family.letters))
-        for end in range(1, len(positions) + 1):
-            if positions[:end] not in made:
-                name = family.generators[positions[end - 1]]
-                before = made[positions[: end - 1]]
-                made[positions[:end]] = apply(name, before, split=split, seed=seed, indices=indices)
-    return torch.stack([made[_expanded(word, len(family.letters))] for word in family.words])
+        steps = _steps(word, family.letters)
+        for end in range(1, len(steps) + 1):
+            if steps[:end] not in made:
+                name, before = family.generators[steps[end - 1]], made[steps[: end - 1]]
+                made[steps[:end]] = apply(name, before, split=split, seed=seed, indices=indices)
+    return torch.stack([made[_steps(word, family.letters)] for word in family.words])
 
 
-def _require_generators(generators: tuple[str, ...]) -> None:
-    if not generators or not all(isinstance(name, str) and name for name in generators):
+def _checked_generators(generators: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(generators, str) or not generators:
         raise InvalidInputError(
             f'a family needs names of augmentations such as "flip_lr,flip_ud", got {generators!r}; '
             f"allowed: {', '.join(AUGMENTATIONS)}"
@@ -421,42 +402,43 @@ def _require_generators(generators: tuple[str, ...]) -> None:
         require_known("augmentation", name, AUGMENTATIONS)
         if name in generators[:place]:
             raise InvalidInputError(f"augmentation {name!r} is twice in a family; name it once")
+    return tuple(generators)
 
 
-def _all_products(names: tuple[str, ...]) -> tuple[str, ...]:
+def _all_products(letters: tuple[str, ...]) -> tuple[str, ...]:
     """ "", then the products of all subsets, the short ones first: A1, A2, A1 A2 for two."""
-    subsets = chain.from_iterable(combinations(names, size) for size in range(len(names) + 1))
+    subsets = chain.from_iterable(combinations(letters, size) for size in range(len(letters) + 1))
     return tuple(" ".join(subset) for subset in subsets)
 
 
-def _expanded(word: str, count: int) -> tuple[int, ...]:
-    """Position of each generator that the word applies: (0, 0, 1) for "A1^2 A2"."""
-    positions: list[int] = []
+def _steps(word: str, letters: tuple[str, ...]) -> tuple[int, ...]:
+    """Position of each generator that the word applies in turn: (0, 0, 1) for "A1^2 A2"."""
+    steps: list[int] = []
     for text in word.split() if isinstance(word, str) else [word]:
         match = _LETTER.fullmatch(text) if isinstance(text, str) else None
-        if match is None or int(match["number"]) > count:
-            allowed = ", ".join(f"A{i + 1}" for i in range(count))
+        steps += [int(match["number"]) - 1] * int(match["power"] or 1) if match else [len(letters)]
+        if steps[-1] >= len(letters) or len(steps) > MAX_LETTERS:
             raise InvalidInputError(
-                f"cannot read {text!r} in the word {word!r} of a family; "
-                f"allowed: {allowed}, with powers from 1 such as A1^2"
+                f"cannot use {text!r} in the word {word!r} of a family; allowed: at most "
+                f"{MAX_LETTERS} of {', '.join(letters)}, with powers from 1 such as A1^2"
             )
-        positions += [int(match["number"]) - 1] * int(match["power"] or 1)
-    return tuple(positions)
+    return tuple(steps)
 
 
-def _normalised_words(given: Sequence[str], letters: tuple[str, ...]) -> tuple[str, ...]:
-    if isinstance(given, str) or not given or given[0] != "":
+def _checked_words(words: Sequence[str], letters: tuple[str, ...]) -> tuple[str, ...]:
+    """The words in one spelling: "A1 A1" becomes "A1^2"."""
+    if isinstance(words, str) or len(words) < 2 or words[0] != "":
         raise InvalidInputError(
-            f'the words of a family begin with "" (the original), got {given!r}; '
+            f'the words of a family are "" (the original) and at least one more, got {words!r}; '
             f'such as ("", "{letters[0]}")'
         )
-    by_positions: dict[tuple[int, ...], str] = {}
-    for word in given:
-        positions = _expanded(word, len(letters))
-        if positions in by_positions:
+    by_steps: dict[tuple[int, ...], str] = {}
+    for word in words:
+        steps = _steps(word, letters)
+        if steps in by_steps:
             raise InvalidInputError(
-                f"the words {by_positions[positions]!r} and {word!r} are one variant; name it once"
+                f"the words {by_steps[steps]!r} and {word!r} are one variant; name it once"
             )
-        by_positions[positions] = word
-    runs = [[(i, len(list(run))) for i, run in groupby(positions)] for positions in by_positions]
-    return tuple(" ".join(f"A{i + 1}^{n}" if n > 1 else f"A{i + 1}" for i, n in r) for r in runs)
+        by_steps[steps] = word
+    runs = [[(letters[i], len(list(run))) for i, run in groupby(steps)] for steps in by_steps]
+    return tuple(" ".join(f"{a}^{n}" if n > 1 else a for a, n in each) for each in runs)

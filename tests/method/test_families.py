@@ -51,6 +51,18 @@ def test_the_group_of_the_square():
     assert Family.parse(str(D4)) == D4 and Family.parse(D4) is D4
 
 
+def test_lists_are_taken_as_tuples():
+    family = Family(["flip_lr", "canny"], ["", "A2"])
+    assert family == Family(("flip_lr", "canny"), ("", "A2")) and len({family}) == 1
+
+
+def test_the_longest_words_are_read_back():
+    family = Family(("flip_lr",), ("", "A1^998 A1"))
+    assert family.words == ("", "A1^999") and Family.parse(str(family)) == family
+    with pytest.raises(InvalidInputError, match="A1"):
+        Family(("flip_lr",), ("", "A1^999 A1"))
+
+
 def test_a_family_with_its_default_words_is_written_without_them():
     pair = Family.parse("flip_lr,flip_ud: A1, A2, A1 A2")
     assert pair == Family.parse("flip_lr,flip_ud") and str(pair) == "flip_lr,flip_ud"
