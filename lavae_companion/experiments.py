@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lavae_companion import store
+from lavae_companion import comparisons, store
 from lavae_companion.profiles import Start
 from lavae_core import augmentations, data, objectives, runtime, training
 from lavae_core.augmentations import Family
@@ -388,7 +388,7 @@ class TrainedCVAE(Experiment):
         conditional = self.how == "conditional"
         images = self.setting.variants(self.family if conditional else self.family.singles)
         model = self.setting.fresh(CVAE, n_conditions=len(images))
-        kind = objectives.ConditionalObjective if conditional else objectives.LavaeStyleObjective
+        kind = comparisons.ConditionalObjective if conditional else comparisons.LavaeStyleObjective
         objective = kind(model, images, self.antithetic)
         metadata = self.train(objective, self.schedule, checkpoint)
         model.save_pretrained(folder)
@@ -431,7 +431,7 @@ class JointLAVAE(_OfLAVAE):
         model.maps = self.setting.fresh(random_maps, n_maps=len(orders))
         images = self.setting.variants(self.family)
         singles = [self.family.words.index(letter) for letter in self.family.letters]
-        objective = objectives.JointObjective(model, images, singles, orders, self.antithetic)
+        objective = comparisons.JointObjective(model, images, singles, orders, self.antithetic)
         metadata = self.train(objective, self.schedule, checkpoint)
         model.save_pretrained(folder)
         return metadata

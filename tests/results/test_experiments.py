@@ -13,7 +13,7 @@ import torch
 import torchvision
 from made_up import same_weights, uint8_images
 
-from lavae_companion import experiments, store
+from lavae_companion import comparisons, experiments, store
 from lavae_companion.experiments import (
     FittedMaps,
     JointLAVAE,
@@ -315,9 +315,10 @@ def asked(monkeypatch):
 
         return build
 
-    for name, kind in vars(objectives).copy().items():
-        if name.endswith("Objective"):
-            monkeypatch.setattr(objectives, name, recorder(kind))
+    for module in (objectives, comparisons):
+        for name, kind in vars(module).copy().items():
+            if name.endswith("Objective"):
+                monkeypatch.setattr(module, name, recorder(kind))
     monkeypatch.setattr(training, "train", lambda *a, **k: {})
     return made
 
