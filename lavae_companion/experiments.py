@@ -107,6 +107,12 @@ class Experiment:
         """The families whose images this stage itself is trained on."""
         return [value for value in vars(self).values() if isinstance(value, Family)]
 
+    def save(self, model: LAVAE | CVAE, folder: Path) -> None:
+        """Save a model with what it was trained on."""
+        about = {"trained": self.label, "family": str(self.family or ""), "seed": self.setting.seed}
+        about |= {"data": data.label(self.setting.dataset), "schedule": _as_json(self.schedule)}
+        model.save_pretrained(folder, about)
+
     def train(self, objective: objectives.Objective, schedule: Schedule, checkpoint: Path) -> dict:
         """Run the training loop; returns metadata for the manifest."""
         return training.train(
@@ -139,7 +145,7 @@ class _OfLAVAE(Experiment):
     """An experiment whose result is a LAVAE."""
 
     def load(self, folder: Path) -> LAVAE:
-        return _pretrained(LAVAE, folder, self.setting)
+        return LAVAE.from_pretrained(folder).to(self.setting.runtime.device)
 
 
 @dataclass(frozen=True)
@@ -179,7 +185,7 @@ class TrainedVAE(_OfLAVAE):
         weights = self.lambda_recon, self.lambda_kl
         objective = objectives.VAEObjective(model, images, weights, self.antithetic)
         metadata = self.train(objective, self.schedule, checkpoint)
-        model.save_pretrained(folder)
+        self.save(model, folder)
         return metadata
 
 
@@ -296,7 +302,7 @@ class FittedMaps(_OnStage1, _OfLAVAE):
             model.maps = self.setting.fresh(random_maps, n_maps=len(orders))
             objective = objectives.MapObjective(model.maps, mu, logvar, orders, self.lambda_inv)
             metadata = self.train(objective, self.schedule, checkpoint)
-        model.save_pretrained(folder)
+        self.save(model, folder)
         return metadata
 
 
@@ -327,7 +333,7 @@ class TrainedNonLinearMaps(_OnStage1):
             maps.load_state_dict(load_file(folder / TENSORS))
         except RuntimeError as error:
             raise StoreError(f"these are no non-linear maps of this shape: {error}") from error
-        return _ready(maps, self.setting)
+        return maps.eval().requires_grad_(False).to(self.setting.runtime.device)
 
 
 @dataclass(frozen=True)
@@ -351,8 +357,12 @@ class TransferHead(_OfLAVAE):
         return self.maps.setting
 
     @property
+    def family(self) -> Family:
+        return self.maps.family
+
+    @property
     def label(self) -> str:
-        return f"stage 3, {self.maps.family} -> {self.target}"
+        return f"stage 3, {self.family} -> {self.target}"
 
     def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
         base, words = load_or_train(self.maps), self.target.latent_words.values()
@@ -362,7 +372,7 @@ class TransferHead(_OfLAVAE):
         decoder = self.setting.fresh(Decoder)
         objective = objectives.HeadObjective(decoder, latents, self.setting.variants(self.target))
         metadata = self.train(objective, self.schedule, checkpoint)
-        base.with_head(str(self.target), decoder).save_pretrained(folder)
+        self.save(base.with_head(str(self.target), decoder), folder)
         return metadata
 
 
@@ -391,11 +401,11 @@ class TrainedCVAE(Experiment):
         kind = comparisons.ConditionalObjective if conditional else comparisons.LavaeStyleObjective
         objective = kind(model, images, self.antithetic)
         metadata = self.train(objective, self.schedule, checkpoint)
-        model.save_pretrained(folder)
+        self.save(model, folder)
         return metadata
 
     def load(self, folder: Path) -> CVAE:
-        return _pretrained(CVAE, folder, self.setting)
+        return CVAE.from_pretrained(folder).to(self.setting.runtime.device)
 
 
 @dataclass(frozen=True)
@@ -433,7 +443,7 @@ class JointLAVAE(_OfLAVAE):
         singles = [self.family.words.index(letter) for letter in self.family.letters]
         objective = comparisons.JointObjective(model, images, singles, orders, self.antithetic)
         metadata = self.train(objective, self.schedule, checkpoint)
-        model.save_pretrained(folder)
+        self.save(model, folder)
         return metadata
 
 
@@ -453,11 +463,3 @@ def load_or_train(experiment: Experiment) -> Any:
     finite, DataError where there is no data.
     """
     return store.get_or_make(experiment.KIND, experiment.spec(), experiment.make, experiment.load)
-
-
-def _pretrained(kind: Any, folder: Path, setting: Setting) -> Any:
-    return _ready(kind.from_pretrained(str(folder)), setting)
-
-
-def _ready(module: nn.Module, setting: Setting) -> Any:
-    return module.eval().requires_grad_(False).to(setting.runtime.device)

@@ -67,6 +67,15 @@ class LatentMaps(nn.Module):
     def names(self) -> list[str]:
         return [f"L{i + 1}" for i in range(len(self.matrices))]
 
+    def require_fitted(self, word: str) -> None:
+        """Raise InvalidInputError for a word of maps that are all still identities."""
+        identity = torch.eye(self.matrices.shape[-1]).to(self.matrices)
+        if parse_word(word, self.names) and (self.matrices == identity).all():
+            raise InvalidInputError(
+                f"cannot apply {word!r}: the latent maps of this model were not fitted (stage 2); "
+                "fit them, or use the word ''"
+            )
+
     def matrix(self, word: str) -> Tensor:
         """The (d, d) matrix of a word. Raises InvalidInputError for a singular map's inverse."""
         product = torch.eye(self.matrices.shape[-1]).to(self.matrices)

@@ -116,9 +116,11 @@ class LAVAE(nn.Module, Pretrained):
     def augment(self, x: Tensor, word: str, head: str = NATIVE) -> Tensor:
         """Images to images: the posterior mean mapped by `word` ("L1 L2", "L2^-1") and decoded.
 
-        x and result: (N, 1, 28, 28) floats in [0, 1]. Raises InvalidInputError for other input.
+        x and result: (N, 1, 28, 28) floats in [0, 1]. Raises InvalidInputError for other input, and
+        for a word of maps that were never fitted.
         """
         require_images(x)
+        self.maps.require_fitted(word)
         mu, _ = self.encode(x)
         return torch.sigmoid(self.decode(self.maps(mu, word), head))
 
@@ -128,6 +130,7 @@ class LAVAE(nn.Module, Pretrained):
         model = LAVAE(latent_dim, n_maps, (*self.decoders.keys(), head))
         weights = {f"decoders.{head}.{name}": w for name, w in decoder.state_dict().items()}
         model.load_state_dict(self.state_dict() | weights)
+        model.about = self.about
         return model
 
 

@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from tqdm import TqdmWarning
@@ -12,28 +14,58 @@ from lavae_core.errors import StoreError
 
 with warnings.catch_warnings():  # in a notebook without ipywidgets it warns about its own bars
     warnings.simplefilter("ignore", TqdmWarning)
-    from huggingface_hub import PyTorchModelHubMixin
+    from huggingface_hub import ModelCard, PyTorchModelHubMixin
+
+CARD = """---
+library_name: lavae_core
+---
+# {kind}
+
+    from lavae_core import {kind}
+    model = {kind}.from_pretrained(FOLDER)  # for inference: eval mode, no gradients
+
+`model.about` and `config.json` say what it was trained on:
+
+{about}
+"""
 
 
 class Pretrained(PyTorchModelHubMixin):
-    """`save_pretrained(folder)` and `from_pretrained(folder)`, strict: every weight must fit."""
+    """Models that are saved to a folder and loaded from one, strictly: every weight must fit.
+
+    about: what the model was trained on, as JSON; kept in config.json.
+    """
+
+    about: dict[str, Any] = {}
+
+    def save_pretrained(self, folder: str | Path, about: dict[str, Any] | None = None) -> None:
+        """Write weights, config.json and a README.md; `about` replaces the model's."""
+        self.about = self.about if about is None else about
+        super().save_pretrained(folder, config=self._hub_mixin_config | {"about": self.about})
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options):
-        """The model in `folder`; StoreError if there is none, or one of another class or shape.
+        """The model in `folder`, for inference: in eval mode, without gradients.
 
-        `folder` is a folder of this machine: the hub is never asked.
+        `folder` is a folder of this machine: the hub is never asked. Raises StoreError if it holds
+        no model, or one of another class or shape.
         """
         if not Path(folder).is_dir():
             raise StoreError(f"{folder} holds no {cls.__name__}: there is no such folder")
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # it prints that it loads
-                return super().from_pretrained(folder, **options)
+                model = super().from_pretrained(folder, **options)
+            model.about = json.loads(Path(folder, "config.json").read_text()).get("about", {})
         except (OSError, ValueError, TypeError, AttributeError, RuntimeError,
                 SafetensorError) as error:  # fmt: skip
             reason = " ".join(str(error).split())[:120]
             raise StoreError(f"{folder} holds no {cls.__name__} of this shape: {reason}") from error
+        return model.eval().requires_grad_(False)
 
     @classmethod
     def _from_pretrained(cls, **options):
         return super()._from_pretrained(**options | {"strict": True})
+
+    def generate_model_card(self, **options) -> ModelCard:
+        lines = [f"* {name}: {value}" for name, value in self.about.items()]
+        return ModelCard(CARD.format(kind=type(self).__name__, about="\n".join(lines)))

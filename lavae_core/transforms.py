@@ -37,6 +37,7 @@ class LatentAugmentation(v2.Transform):
         if not isinstance(model, LAVAE):
             raise InvalidInputError(f"model must be a LAVAE, got {type(model).__name__}")
         require_known("decoder head", head, model.decoders.keys())
+        model.maps.require_fitted(word)
         model.maps.matrix(word)  # refuses unknown letters and inverses that do not exist
         self.model, self.word, self.head = model, word, head
 

@@ -1,5 +1,7 @@
 """The networks: sizes, the decoder's shortcut, heads, encoding, saving and refused input."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 from lavae_core import models
 from lavae_core.errors import InvalidInputError, StoreError
 from lavae_core.models import CVAE, LAVAE, Decoder, Encoder, encode, encode_variants, require_images
+from lavae_core.transforms import LatentAugmentation
 
 
 def size(module: nn.Module) -> int:
@@ -24,7 +27,7 @@ def test_parameter_counts_are_the_papers():
 
 
 def test_shapes():
-    x, model = float_images(3), LAVAE()
+    x, model = float_images(3), spread(LAVAE())
     mu, logvar = model.encode(x)
     assert mu.shape == logvar.shape == (3, 16)
     assert not torch.equal(mu, logvar)
@@ -108,6 +111,27 @@ def test_cvae_round_trip(tmp_path, capfd):
     model.save_pretrained(tmp_path)
     assert same_weights(CVAE.from_pretrained(str(tmp_path)), model)
     assert capfd.readouterr().out == ""
+
+
+def test_a_saved_model_knows_what_it_is_and_is_ready_for_use(tmp_path):
+    about = {"family": "flip_lr,flip_ud", "seed": 3}
+    LAVAE().save_pretrained(tmp_path, about)
+    loaded = LAVAE.from_pretrained(tmp_path)
+    assert loaded.about == about == loaded.with_head("other", Decoder()).about
+    assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
+    assert "flip_lr,flip_ud" in (tmp_path / "README.md").read_text()
+    loaded.save_pretrained(tmp_path / "again")
+    assert LAVAE.from_pretrained(tmp_path / "again").about == about
+
+
+@pytest.mark.parametrize("word", ["L1", "L2^-1", "L1 L2"])
+def test_maps_that_were_not_fitted_are_refused(word):
+    model = LAVAE()
+    with pytest.raises(InvalidInputError, match=re.escape(repr(word))):
+        model.augment(float_images(1), word)
+    with pytest.raises(InvalidInputError, match=re.escape(repr(word))):
+        LatentAugmentation(model, word)
+    assert model.augment(float_images(1), "").shape == (1, 1, 28, 28)
 
 
 OTHERS = {

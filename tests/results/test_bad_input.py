@@ -290,7 +290,7 @@ API: dict[str, tuple[Callable[[Path], object], type[LavaeError], str]] = {
         InvalidInputError, "images must be torch.uint8 .*torch.float32",
     ),
     "an unknown decoder head": (
-        lambda _: LAVAE().augment(float_images(1), "L1", "other"),
+        lambda _: LAVAE().augment(float_images(1), "", "other"),
         InvalidInputError, "'other'",
     ),
     "the inverse of a singular map": (

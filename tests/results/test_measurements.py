@@ -52,7 +52,7 @@ class Known:
 
     def transfer(self, trained, evaluated):
         self.asked.append((trained, evaluated))
-        return LAVAE().with_head(str(evaluated), Decoder())
+        return spread(LAVAE()).with_head(str(evaluated), Decoder())
 
 
 @pytest.fixture
@@ -293,12 +293,12 @@ class Untrained(Known):
         return uint8_images(40)
 
     def lavae(self, family):
-        return LAVAE()
+        return spread(LAVAE())
 
     joint = lavae
 
     def vae(self):
-        return LAVAE()
+        return spread(LAVAE())
 
     def nonlinear(self, family):
         return NonLinearMaps()
