@@ -49,6 +49,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "paper: the paper's epochs, days")  # fmt: skip
     add("--only", nargs="+", default=[], metavar="NUMBER", help="only these notebooks, such as 07")
     add("--force", action="store_true", help="re-run notebooks that are up to date")
+    add(
+        "--commit",
+        action="store_true",
+        help="for maintainers: replace figures/ and the notebooks' outputs in git",
+    )
     add("--device", default="cpu", help="cpu, cuda or cuda:N")
     add("--dataset", default="mnist",
         help="mnist, fashion, or the path of a data set of your own")  # fmt: skip
@@ -109,4 +114,4 @@ def _settings(options: argparse.Namespace) -> Settings:
     settings = Settings(options.profile, options.seed, options.device, options.dataset, seeds)
     if data.label(options.dataset) == "own":  # kernels run in another folder
         settings = replace(settings, dataset=str(Path(options.dataset).absolute()))
-    return replace(settings, force=options.force or bool(seeds))
+    return replace(settings, force=options.force or bool(seeds), commit=options.commit)

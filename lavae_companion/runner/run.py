@@ -10,6 +10,7 @@ from typing import Any
 from lavae_companion import store
 from lavae_companion.paths import CHECKOUT, FIGURES, NOTEBOOKS, runs_dir
 from lavae_companion.runner import tables
+from lavae_companion.runner.compare import differences, summary
 from lavae_companion.runner.execute import execute
 from lavae_companion.runner.files import only_run, require_writable, say, shown, write_whole
 from lavae_companion.runner.normalise import normalised
@@ -25,7 +26,8 @@ RESULT_FILES = ("execute.py", "normalise.py")
 class Settings:
     """What a run was asked for. seeds: those that the claims are judged on; (): `seed` alone.
 
-    notebooks, committed: the folders of the notebooks, and of their pictures and tables, in git.
+    commit: results of notebooks at their committed values replace those in git, which are in the
+    folders notebooks and committed (pictures and tables).
     """
 
     profile: str = "quick"
@@ -34,6 +36,7 @@ class Settings:
     dataset: str = "mnist"
     seeds: tuple[int, ...] = ()
     force: bool = False
+    commit: bool = False
     notebooks: Path = NOTEBOOKS
     committed: Path = FIGURES
 
@@ -58,15 +61,19 @@ class Settings:
         passed = {name: value for name, value in values.items() if name in literals}
         return {} if passed.items() <= literals.items() else passed
 
+    def commits(self, notebook: Notebook) -> bool:
+        """Whether the results of a notebook replace those in git."""
+        return self.commit and not self.parameters(notebook)
+
     def figures(self, notebook: Notebook) -> Path:
-        """Folder of a notebook's pictures and tables: figures/ at its committed values only."""
-        return self.runs / "figures" if self.parameters(notebook) else self.committed
+        """Folder of a notebook's pictures and tables."""
+        return self.committed if self.commits(notebook) else self.runs / "figures"
 
     def executed(self, notebook: Notebook) -> Path:
-        """Where the executed notebook is kept: at its committed values it replaces the source."""
-        if self.parameters(notebook):
-            return self.runs / "notebooks" / notebook.path.name
-        return notebook.path
+        """Where the executed notebook is kept."""
+        if self.commits(notebook):
+            return notebook.path
+        return self.runs / "notebooks" / notebook.path.name
 
     def claims_file(self, notebooks: list[Notebook]) -> Path | None:
         """The table of claims, where one of `notebooks` writes it."""
@@ -79,13 +86,12 @@ def run_notebooks(notebooks: list[Notebook], settings: Settings) -> None:
 
     Raises LavaeError at the first notebook that fails; what was finished before it is kept.
     """
-    own = [notebook for notebook in notebooks if settings.parameters(notebook)]
+    own = [notebook for notebook in notebooks if not settings.commits(notebook)]
     committed = [settings.committed] if len(own) < len(notebooks) else []
     for folder in (home(), settings.runs / "figures", settings.runs / "notebooks", *committed):
         require_writable(folder)
     if own:
-        say(f"{len(own)} of {len(notebooks)} notebooks run with other than their committed "
-            f"parameters; their results go to {shown(settings.runs)}")  # fmt: skip
+        say(f"results of {len(own)} notebooks go to {shown(settings.runs)}; what is in git stays")
     with only_run(settings.runs):
         records = {
             notebook: _run_or_skip(notebook, settings, f"[{position}/{len(notebooks)}]")
@@ -94,6 +100,9 @@ def run_notebooks(notebooks: list[Notebook], settings: Settings) -> None:
         if committed:
             _write_gallery(settings)
     print("\n" + tables.minutes(records))
+    if not any(settings.parameters(notebook) for notebook in notebooks) and not committed:
+        rows = differences(settings.runs / "figures", settings.committed)
+        print("\n" + tables.plain(summary(rows), ["file", "beside the committed one"]))
     executed = [Notebook(settings.executed(notebook)) for notebook in notebooks]
     print("\n" + (tables.verdicts(settings.claims_file(notebooks)) or tables.checks(executed)))
 
@@ -191,7 +200,7 @@ def _write_record(
 
 
 def _record_file(notebook: Notebook, settings: Settings) -> Path:
-    folder = "records" if settings.parameters(notebook) else "committed"
+    folder = "committed" if settings.commits(notebook) else "records"
     return settings.runs / folder / f"{notebook.number}.json"
 
 

@@ -50,25 +50,37 @@ def no_kernel(monkeypatch):
     return calls
 
 
-def test_only_committed_values_write_to_the_committed_folders(sources, no_kernel, capsys):
+@pytest.mark.parametrize("options", [{}, {"seed": 3}, {"seed": 3, "commit": True}])
+def test_what_is_in_git_stays(sources, no_kernel, capsys, options):
     source = write_notebook(sources, "01_figure_01_a")
-    settings = settings_of(sources, "quick", seed=3)
+    settings = settings_of(sources, "quick", **options)
     run_all(settings)
     assert not is_executed(source) and not settings.committed.exists()
-    assert "runs/quick-seed3" in capsys.readouterr().err
+    assert settings.runs.name in capsys.readouterr().err
     assert is_executed(settings.runs / "notebooks" / source.name)
+    assert no_kernel[0][2] == settings.runs / "figures"
 
-    committed = settings_of(sources, "quick")
-    run_all(committed)
+
+def test_a_committing_run_replaces_what_is_in_git(sources, no_kernel):
+    source = write_notebook(sources, "01_figure_01_a")
+    settings = settings_of(sources, "quick", commit=True)
+    run_all(settings)
     assert is_executed(source)
-    assert [path.name for path in sorted(committed.committed.iterdir())] == [
+    assert [path.name for path in sorted(settings.committed.iterdir())] == [
         "README.md", "minutes.csv"
     ]  # fmt: skip
-    passed = {"profile": "quick", "seed": 3, "device": "cpu"}
-    assert no_kernel == [
-        ("01_figure_01_a", passed, settings.runs / "figures"),
-        ("01_figure_01_a", {}, committed.committed),
-    ]
+    assert no_kernel == [("01_figure_01_a", {}, settings.committed)]
+
+
+def test_a_default_run_ends_with_a_comparison_with_git(sources, no_kernel, capsys):
+    write_notebook(sources, "01_figure_01_a")
+    for options in ({"seed": 1}, {}):
+        settings = settings_of(sources, "quick", **options)
+        for folder, value in ((settings.runs / "figures", "1.02"), (settings.committed, "1")):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "figure_01.csv").write_text(f"a\n{value}\n")
+        run_all(settings)
+    assert capsys.readouterr().out.count("2.00%") == 1
 
 
 def test_a_notebook_gets_the_parameters_that_its_cell_has(sources, no_kernel):
