@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
 # Prepares a Python environment once, then runs the companion; options: ./run_all.sh --help
+# This line starts it again: in bash, if it was `sh run_all.sh`, and without CRLF line ends.
+if [ -z "${BASH_EXECUTION_STRING:-}" ]; then exec bash -c "$(tr -d '\r' <"$0")" "$0" "$@"; fi #
 set -euo pipefail
-# Ignore the user's shell settings: MPLBACKEND=Agg drops inline figures, PYTHONPATH and PYTHONHOME
-# shadow our packages, PYTHONDONTWRITEBYTECODE recompiles every import in every kernel.
-unset MPLBACKEND PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
-here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+file=$0
+while [ -L "$file" ]; do # a symbolic link: the folder is that of the script itself
+  link=$(readlink -- "$file")
+  case $link in /*) file=$link ;; *) file=$(dirname -- "$file")/$link ;; esac
+done
+here=$(CDPATH='' cd -- "$(dirname -- "$file")" && pwd)
 venv=$here/.venv
 stamp=$venv/lavae-stamp
 made=$venv/lavae-made # marks a .venv that this script made; no other is ever removed
 log=$here/.lavae/setup.log
-probe=$here/lavae_companion/runner/environment.py
+probe=$here/lavae_companion/runner/environment.py # it also scrubs the environment of the user
 
 fail() {
   echo "error: $*" >&2
@@ -20,40 +24,45 @@ fail() {
 # ready PREFIX [STAMP]: whether the environment in PREFIX can run the companion of this checkout.
 ready() {
   [ -x "$1/bin/python" ] &&
-    "$1/bin/python" -P "$probe" "${@:2}" 2>/dev/null
+    "$1/bin/python" -I "$probe" --ready "${@:2}" 2>/dev/null
 }
 
-# Sets python. Each candidate is run, because one on the PATH may not start (pyenv's shims).
+# find_python [MORE]: sets python. Each is run, because one on the PATH may not start (pyenv's shims).
 find_python() {
-  for python in python3 python3.13 python3.12 python3.11; do
-    "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+  local found=''
+  for python in python3 python3.13 python3.12 python3.11 "$@"; do
+    "$python" -I -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
       2>/dev/null && return
+    found=${found:-$("$python" -I -c 'import sys; print(*sys.version_info[:3], sep=".")' 2>/dev/null || :)}
   done
-  fail "found no Python 3.11 to 3.13; on Debian and Ubuntu: apt-get install python3 python3-venv"
+  [ "$found" ] ||
+    fail "found no Python 3.11 to 3.13; on Debian and Ubuntu: apt-get install python3 python3-venv"
+  fail "found Python $found, but this needs 3.11 to 3.13; install one beside it (as python3.12)," \
+    "or with conda: conda env create -f environment.yml && conda activate lavae && ./run_all.sh"
 }
 
 ours() { [ -e "$made" ] || [ -e "$stamp" ]; }
 
 make_venv() {
   find_python
-  "$python" -c 'import ensurepip, venv' 2>/dev/null ||
-    fail "this Python has no venv; on Debian and Ubuntu: apt-get install python3 python3-venv"
+  "$python" -I -c 'import ensurepip, venv' 2>/dev/null ||
+    fail "$python has no venv; on Debian and Ubuntu: apt-get install $python-venv"
   [ ! -e "$venv" ] || ours ||
     fail "the .venv here was not made by run_all.sh; move it away, or install into it and activate it"
   rm -rf "$venv"
   mkdir -p "$venv" && touch "$made"
-  "$python" -m venv "$venv" >"$log" 2>&1 || fail "cannot make .venv; see ${log#"$PWD"/}"
+  "$python" -I -m venv "$venv" >"$log" 2>&1 || fail "cannot make .venv; see ${log#"$PWD"/}"
 }
 
 install() {
   echo "installing the packages into .venv, once (on Linux some GB, most of it torch) ..." >&2
   rm -f "$stamp" # the next call then starts again if this one is killed
   # Without compiling: it saves a minute, and most of torch is never imported.
-  (cd "$here" && "$venv/bin/python" -m pip install --no-compile --disable-pip-version-check \
-    --progress-bar off -c requirements.lock -e '.[test]' 2>&1) | tee "$log" >&2 ||
-    fail "pip could not install the packages; see ${log#"$PWD"/}"
+  (cd "$here" && "$venv/bin/python" -I "$probe" --pip install --no-compile \
+    --disable-pip-version-check --progress-bar off -c requirements.lock -e '.[test]' 2>&1) |
+    tee "$log" >&2 || fail "pip could not install the packages; see ${log#"$PWD"/}"
   ready "$venv" || fail "the new .venv does not work; see ${log#"$PWD"/}"
-  "$venv/bin/python" -P "$probe" --stamp "$stamp"
+  "$venv/bin/python" -I "$probe" --stamp "$stamp"
 }
 
 # Sets environment: the active one if it has this checkout's packages, else .venv.
@@ -64,11 +73,16 @@ find_environment() {
   done
   environment=$venv
   if ready "$venv" "$stamp"; then return; fi
-  mkdir -p "$(dirname "$log")" 2>/dev/null || fail "cannot write to the folder $here"
+  { mkdir -p "$(dirname "$log")" && exec 9<>"${log%.log}.lock"; } 2>/dev/null ||
+    fail "cannot write to the folder $here"
+  find_python "$venv/bin/python"
+  "$python" -I "$probe" --lock 9
+  if ready "$venv" "$stamp"; then return; fi # another call made it meanwhile
   # A .venv that works is updated after a change of the lock; any other is made from scratch.
   { [ -f "$stamp" ] && ready "$venv"; } || make_venv
   install
 }
 
 find_environment
-exec "$environment/bin/python" -P -m lavae_companion.runner "$@"
+exec 9>&-
+exec "$environment/bin/python" -I -m lavae_companion.runner "$@"

@@ -254,7 +254,9 @@ def _from_sdist(project: str, version: str, folder: str) -> list[bytes]:
 
     ask = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
     index = os.environ.get("PIP_INDEX_URL")
-    index = index or subprocess.run(ask, capture_output=True, text=True, timeout=20).stdout.strip()
+    variables = os.environ | {"PIP_USER": "0"}  # `user = true` would hide all but the user's file
+    answer = subprocess.run(ask, env=variables, capture_output=True, text=True, timeout=20)
+    index = index or answer.stdout.strip()
     client = pypi_simple.PyPISimple(index or pypi_simple.PYPI_SIMPLE_ENDPOINT)
     with client, tempfile.TemporaryDirectory() as scratch:
         packages = client.get_project_page(project, timeout=(5, 30)).packages

@@ -19,7 +19,7 @@ from lavae_core.data import home
 from lavae_core.errors import LavaeError
 
 # Of the runner, only these can change what a notebook shows or writes.
-RESULT_FILES = ("execute.py", "normalise.py")
+RESULT_FILES = ("environment.py", "execute.py", "kernel.py", "normalise.py")
 
 
 @dataclass(frozen=True)
