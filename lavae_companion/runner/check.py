@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from lavae_companion.paths import CHECKOUT
+from lavae_companion.runner.environment import scrubbed
 from lavae_companion.runner.execute import kernel_variables
 from lavae_companion.runner.notebooks import discover
 from lavae_companion.runner.tables import plain
@@ -88,7 +89,7 @@ def _run(
             [sys.executable, *arguments],
             cwd=CHECKOUT,
             # Threads that wait would otherwise spin on the core that the other process needs.
-            env=os.environ | {"OMP_WAIT_POLICY": "passive"} | variables,
+            env=scrubbed(os.environ) | {"OMP_WAIT_POLICY": "passive"} | variables,
             timeout=60 * MINUTES_AT_MOST,
             stdout=output,
             stderr=output,

@@ -15,6 +15,7 @@ import nbformat
 import psutil
 from jupyter_core.utils import ensure_event_loop
 
+from lavae_companion.runner.environment import scrubbed
 from lavae_companion.runner.files import write_whole
 from lavae_core import errors
 from lavae_core.data import home
@@ -22,8 +23,10 @@ from lavae_core.errors import LavaeError
 
 SECONDS_PER_TICK = 0.5
 SECONDS_PER_LINE = 30
-# ipykernel warns on every start about its TCP ports.
-KERNEL_CONFIG = 'c.Application.log_level = "ERROR"\n'
+# ipykernel warns on every start about its TCP ports. Modules beside the notebooks are not ours.
+KERNEL_CONFIG = """c.Application.log_level = "ERROR"
+c.InteractiveShellApp.ignore_cwd = True
+"""
 
 
 class Progress:
@@ -60,8 +63,6 @@ def kernel_variables(figures: Path) -> dict[str, str]:
         "TQDM_NCOLS": str(shutil.get_terminal_size((100, 24)).columns - 5),
         "PYTHONHASHSEED": "0",
         "IPYTHONDIR": str(profile.parent),
-        "JUPYTER_PREFER_ENV_PATH": "1",  # else a user's own kernel named python3 comes first
-        "MPLBACKEND": "",  # Agg, for one, would lose every picture without a word
     }
 
 
@@ -97,25 +98,31 @@ def execute(
 
 @contextlib.contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set `variables` for the kernels started meanwhile, which inherit them."""
+    """What the kernels started meanwhile inherit: what may pass of our environment, and `variables`."""
     before = dict(os.environ)
-    os.environ.update(variables)
+    _replace_environment(scrubbed(before) | variables)
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        _replace_environment(before)
+
+
+def _replace_environment(variables: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(variables)
 
 
 def _papermill(source: Path, output: Path, parameters: dict[str, Any]) -> nbformat.NotebookNode:
     import papermill  # a second of imports that --list does without
+
+    from lavae_companion.runner.kernel import ENGINE
 
     for name in ("papermill", "traitlets"):  # they say on stderr what we say in our own line
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         return papermill.execute_notebook(
             source, output, parameters, kernel_name="python3", language="python",
-            cwd=source.parent, progress_bar=False, stderr_file=Progress(),
+            cwd=source.parent, progress_bar=False, stderr_file=Progress(), engine_name=ENGINE,
         )  # fmt: skip
     finally:
         ensure_event_loop().close()  # jupyter made one for this thread

@@ -1,13 +1,18 @@
 """A notebook in a kernel: how it can fail, what the kernel gets, and what a person sees meanwhile."""
 
 import io
+import json
 import os
+import sys
+from pathlib import Path
 
 import psutil
 import pytest
 from tiny import write_notebook
 
+from lavae_companion.paths import CHECKOUT
 from lavae_companion.runner import execute as module
+from lavae_companion.runner import kernel
 from lavae_companion.runner.execute import Progress, execute
 from lavae_core.errors import LavaeError
 
@@ -94,3 +99,61 @@ def test_ctrl_c_ends_the_kernel(sources, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         execute(source, tmp_path / "out.ipynb", {}, tmp_path)
     assert not set(children(recursive=True)) - before
+
+
+# -- the user's surroundings ----------------------------------------------------------------------
+
+FOREIGN = ["/bin/sh", "-c", "exit 1"]  # a kernel that never answers
+WHERE = "import os, sys, lavae_core\nprint(sys.executable, lavae_core.__file__, os.getcwd() in sys.path)"
+
+
+def foreign_kernel(folder: Path) -> str:
+    """Register a kernel named python3 below `folder`, as `ipykernel install` does."""
+    spec = folder / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(json.dumps({"argv": FOREIGN, "display_name": "x", "language": "python"}))
+    return str(folder)
+
+
+def foreign_package(folder: Path) -> str:
+    (folder / "lavae_core").mkdir(parents=True)
+    (folder / "lavae_core" / "__init__.py").write_text("__version__ = 'of another checkout'")
+    return str(folder)
+
+
+def foreign_startup(folder: Path) -> str:
+    startup = folder / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "00.py").write_text("raise SystemExit(1)")
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("variable", "make"),
+    [
+        ("JUPYTER_PATH", foreign_kernel),
+        ("JUPYTER_DATA_DIR", foreign_kernel),
+        ("PYTHONPATH", foreign_package),
+        ("IPYTHONDIR", foreign_startup),
+    ],
+)
+def test_another_installation_does_not_compute(sources, tmp_path, monkeypatch, variable, make):
+    monkeypatch.setenv(variable, make(tmp_path / "foreign"))
+    source = write_notebook(sources, "01_a", WHERE)
+    notebook, _ = execute(source, tmp_path / "out.ipynb", {}, tmp_path)
+    ours = CHECKOUT / "lavae_core" / "__init__.py"
+    assert notebook.cells[1].outputs[0].text == f"{sys.executable} {ours} False\n"
+    assert os.environ[variable] == str(tmp_path / "foreign")  # of this process
+
+
+@pytest.mark.parametrize("change", ["sys.executable = {!r}", "sys.path.insert(0, {!r})"])
+def test_a_kernel_of_another_installation_is_refused(sources, tmp_path, monkeypatch, change):
+    foreign = foreign_package(tmp_path / "foreign")
+    start = f"import sys, ipykernel.kernelapp as app; {change.format(foreign)}; "
+    command = [sys.executable, "-c", start + "app.launch_new_instance()", "-f", "{connection_file}"]
+    spec = kernel.get_kernel_dict() | {"argv": command}
+    monkeypatch.setattr(kernel, "get_kernel_dict", lambda: spec)
+    source = write_notebook(sources, "01_a", "print(1)")
+    with pytest.raises(LavaeError, match=foreign) as caught:
+        execute(source, tmp_path / "out.ipynb", {}, tmp_path)
+    assert "\n" not in str(caught.value)
