@@ -4,12 +4,17 @@ They know no loss and no optimizer. Images are (N, 1, 28, 28) floats in [0, 1]; 
 logits of that shape, so that the sigmoid belongs to the loss or to the picture.
 """
 
+import hashlib
+import json
+from pathlib import Path
+
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lavae_core.augmentations import to_float
-from lavae_core.errors import InvalidInputError, require_known, require_whole
+from lavae_core.augmentations import Family, to_float
+from lavae_core.errors import InvalidInputError, StoreError, require_known, require_whole
 from lavae_core.latent_maps import LatentMaps
 from lavae_core.pretrained import Pretrained
 
@@ -17,6 +22,8 @@ LATENT_DIM = 16
 FEATURES = 128 * 7 * 7
 NATIVE = "native"  # the head that was trained together with the encoder
 CHUNK = 500  # images that are encoded at a time outside of training
+SHIPPED = Path(__file__).resolve().parents[1] / "weights"  # comes with the checkout
+SHIPPED_LIST = "weights.json"  # of its files: family, hash, scores, provenance
 
 
 class Encoder(nn.Module):
@@ -132,6 +139,30 @@ class LAVAE(nn.Module, Pretrained):
         model.load_state_dict(self.state_dict() | weights)
         model.about = self.about
         return model
+
+    @classmethod
+    def shipped(cls, family: Family | str) -> "LAVAE":
+        """The trained model of a family that comes with the checkout, such as "flip_lr,flip_ud".
+
+        It is in fp32, in eval mode and without gradients; its networks were rounded to half
+        precision. Raises InvalidInputError for a family that is not shipped, StoreError where the
+        weights are missing or damaged.
+        """
+        try:
+            entries = json.loads((SHIPPED / SHIPPED_LIST).read_text(encoding="utf-8"))["models"]
+            require_known("family of the shipped weights", str(Family.parse(family)), entries)
+            entry = entries[str(Family.parse(family))]
+            content = (SHIPPED / entry["file"]).read_bytes()
+        except OSError as error:
+            raise StoreError(
+                f"cannot read {error.filename} ({error.strerror}); the weights come with a checkout"
+            ) from error
+        if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+            raise StoreError(f"weights/{entry['file']} is damaged; restore it with git")
+        tensors = safetensors.torch.load(content)
+        model = cls(n_maps=len(tensors["maps.matrices"]))
+        model.load_state_dict(tensors)
+        return model.eval().requires_grad_(False)
 
 
 class CVAE(nn.Module, Pretrained):
