@@ -1,0 +1,27 @@
+"""`python -m lavae_companion.explorer [PATH]`: the explorer of the weights in the checkout."""
+
+import sys
+from pathlib import Path
+
+from lavae_companion.explorer import build
+from lavae_companion.weights import FAMILIES
+from lavae_core import data
+from lavae_core.errors import LavaeError
+from lavae_core.models import LAVAE
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page to PATH, else explorer.html here; return the exit status."""
+    path = Path(arguments[0] if arguments else "explorer.html")
+    try:
+        models = {family: LAVAE.shipped(family) for family in FAMILIES}
+        build(models, data.load("test"), path, "the weights of the checkout")
+    except (LavaeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
