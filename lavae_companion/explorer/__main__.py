@@ -11,8 +11,8 @@ from lavae_core.models import LAVAE
 
 
 def main(arguments: list[str]) -> int:
-    """Write the page to PATH, else explorer.html here; return the exit status."""
-    path = Path(arguments[0] if arguments else "explorer.html")
+    """Write the page to PATH, else to explorer.html in LAVAE_HOME; return the exit status."""
+    path = Path(arguments[0]) if arguments else data.home() / "explorer.html"
     try:
         models = {family: LAVAE.shipped(family) for family in FAMILIES}
         build(models, data.load("test"), path, "the weights of the checkout")

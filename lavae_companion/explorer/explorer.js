@@ -134,13 +134,3 @@ function start() {
 }
 
 start();
-
-// For a console or a test: the image that a word makes of another, both (784,) in [0, 1].
-window.explorer = {
-  state,
-  augment(family, pixels, word) {
-    const model = prepare(models.find((each) => each.family === family));
-    const steps = parseWord(word, model.generators.length);
-    return [...sigmoid(station(model, Float32Array.from(pixels), steps).logits)];
-  },
-};

@@ -49,3 +49,10 @@ function walk(model, pixels, steps) {
 function onMap({ axes, centre }, z) {
   return axes.map((axis) => axis.reduce((sum, a, i) => sum + a * (z[i] - centre[i]), 0));
 }
+
+// As LAVAE.augment, for a console or a test: the image that a word makes of another, both (784,).
+function augment(family, pixels, word) {
+  const model = prepare(models.find((each) => each.family === family));
+  const steps = parseWord(word, model.generators.length);
+  return [...sigmoid(station(model, Float32Array.from(pixels), steps).logits)];
+}

@@ -16,9 +16,16 @@ from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-from lavae_companion.runner.files import require_writable, write_whole
+from lavae_companion import explorer, store
+from lavae_companion.experiments import FittedMaps, load_or_train
+from lavae_companion.runner.files import require_writable, say, write_whole
 from lavae_companion.runner.notebooks import Notebook
 from lavae_companion.runner.run import Settings
+from lavae_companion.study import Study
+from lavae_companion.weights import FAMILIES
+from lavae_core import data
+from lavae_core.augmentations import Family
+from lavae_core.models import LAVAE
 
 TEMPLATES = FileSystemLoader(Path(__file__).parent)
 
@@ -61,10 +68,33 @@ def write_report(notebooks: list[Notebook], settings: Settings) -> Path:
     claims = settings.claims_file(notebooks)
     rows = pd.read_csv(claims).drop_duplicates("claim") if claims and claims.is_file() else None
     text = template.render(
-        settings=settings, claims=[] if rows is None else rows.to_dict("records"), cards=cards
+        settings=settings,
+        claims=[] if rows is None else rows.to_dict("records"),
+        cards=cards,
+        explorer=_write_explorer(settings, folder / "explorer.html"),
     )
     write_whole(folder / "index.html", text)
     return folder / "index.html"
+
+
+def _write_explorer(settings: Settings, path: Path) -> bool:
+    """Write the explorer of the models of this run; False where none of them is trained."""
+    study = Study(settings.profile, settings.seed, settings.device, settings.dataset)
+    models = _trained(study)
+    if models:
+        name = data.label(settings.dataset)
+        source = f"profile {settings.profile}, seed {settings.seed}, data set {name}"
+        explorer.build(models, study.test_set, path, source)
+    else:
+        families = " or ".join(str(family) for family in FAMILIES)
+        say(f"the report has no explorer: no model of {families} is trained yet")
+    return bool(models)
+
+
+def _trained(study: Study) -> dict[Family, LAVAE]:
+    maps = {family: FittedMaps(study.stage1(family)) for family in FAMILIES}
+    there = {family: e for family, e in maps.items() if store.exists(e.KIND, e.spec())}
+    return {family: load_or_train(experiment) for family, experiment in there.items()}
 
 
 def _mathml(tex: str, display: str) -> str:

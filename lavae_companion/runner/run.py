@@ -18,7 +18,8 @@ from lavae_companion.runner.notebooks import Notebook, discover
 from lavae_core.data import home
 from lavae_core.errors import LavaeError
 
-# Of the runner, only these can change what a notebook shows or writes.
+# Of these packages, only those files can change what a notebook shows or writes.
+OUTSIDE = ("runner", "explorer")
 RESULT_FILES = ("environment.py", "execute.py", "kernel.py", "normalise.py")
 
 
@@ -160,7 +161,7 @@ def record_key(notebook: Notebook, settings: Settings) -> str:
         path for package in ("lavae_core", "lavae_companion")
         for path in sorted((CHECKOUT / package).rglob("*"))
         if path.suffix in (".py", ".mplstyle")
-        and (path.parent.name != "runner" or path.name in RESULT_FILES)
+        and (path.parent.name not in OUTSIDE or path.name in RESULT_FILES)
     ]  # fmt: skip
     parts = [
         [(cell["cell_type"], "".join(cell["source"])) for cell in notebook.cells()],

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
+from made_up import FLIPS, spread, uint8_images
 from tiny import settings_of, write_notebook
 
+from lavae_companion.runner import report
 from lavae_companion.runner.notebooks import discover
 from lavae_companion.runner.report import write_report
+from lavae_core import data
+from lavae_core.data import ImageSet
+from lavae_core.models import LAVAE
 
 
 class _Loaded(HTMLParser):
@@ -80,6 +86,19 @@ def test_the_front_page_has_verdicts_pictures_and_checks(front):
     assert (front.parent / "pictures" / "figure_03.png").read_bytes() == b"picture"
     assert "<pre>0.2 &lt;b&gt;holds&lt;/b&gt;</pre>" in text
     assert "22" not in re.findall(r"<h2>(\d+)", text)
+
+
+def test_the_explorer_is_there_once_its_models_are(sources, monkeypatch, capsys):
+    assert "explorer.html" not in write_report([], settings_of(sources)).read_text()
+    assert "rotate_cw,flip_lr" in capsys.readouterr().err
+    noise = ImageSet(uint8_images(20), torch.arange(20) % 10)
+    monkeypatch.setattr(data, "load", lambda *arguments, **options: noise)
+    monkeypatch.setattr(report, "_trained", lambda study: {FLIPS: spread(LAVAE())})
+    front = write_report([], settings_of(sources, seed=3))
+    assert '<a href="explorer.html">' in front.read_text()
+    explorer = front.with_name("explorer.html").read_text()
+    assert "profile smoke, seed 3, data set mnist" in explorer
+    assert capsys.readouterr().err == ""
 
 
 def test_the_search_for_remote_resources_finds_them(tmp_path):
