@@ -67,8 +67,6 @@ def moved_from(name: str) -> np.ndarray:
 
 
 def _model(family: Family, model: LAVAE, images: Tensor) -> dict[str, Any]:
-    sources = [moved_from(name) for name in family.generators]
-    weights = halved(model)
     variants = augmentations.variants(images[:N_FITTED], family, split="test", seed=0)
     latents = encode_variants(model.cpu(), variants)[0].double()  # (V, N, 16)
     centre, styles = latents.mean((0, 1)).tolist(), variant_styles(family.variants)
@@ -77,8 +75,11 @@ def _model(family: Family, model: LAVAE, images: Tensor) -> dict[str, Any]:
         "family": str(family),
         "generators": family.generators,
         "orders": family.orders,
-        "sources": [_packed(source) for source in sources],
-        "tensors": {n: _packed(w.numpy()) for n, w in weights.items() if n.startswith(USED)},
+        "sources": [_packed(moved_from(name)) for name in family.generators],
+        "tensors": {
+            name: _packed(weight.numpy())
+            for name, weight in halved(model).items() if name.startswith(USED)
+        },
         "maps": {name: {"centre": centre, "axes": each.tolist()} for name, each in axes.items()},
         "regions": [
             dict(name=name, word=word, colour=styles[name][0], marker=styles[name][1],

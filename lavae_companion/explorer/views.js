@@ -1,7 +1,7 @@
 // What the page shows of its state.
 
 const GLYPHS = { o: "●", "^": "▲", s: "■", D: "◆" }; // of matplotlib's markers
-const LONG = 7; // letters of a word that shows how errors grow
+const LONG = 6; // a word with at least so many letters after the first shows how errors grow
 
 function byId(id) {
   return document.getElementById(id);
@@ -188,7 +188,8 @@ function showSuggestions({ group, generators, orders, regionOf }) {
     !regionOf.has(wordText(word)) && word.every((step) => step > 0)
   ));
   if (untrained) list.push([[untrained], "The model saw no image of this variant in training."]);
-  list.push([[Array(LONG).fill(1)], `Draw a 2, then press L1 ${LONG} times: does the error grow?`]);
+  const count = 1 + orders[0] * Math.ceil(LONG / orders[0]);
+  list.push([[Array(count).fill(1)], `Draw a 2, then press L1 ${count} times: does the error grow?`]);
   byId("suggestions").replaceChildren(...list.map(([words, text]) => (
     element("li", {}, ...words.map(wordButton), element("span", {}, text))
   )));
