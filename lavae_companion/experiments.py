@@ -28,9 +28,10 @@ from lavae_core.initialisation import random_maps, start_at_components
 from lavae_core.latent_maps import Moments, NonLinearMaps, fit_exact
 from lavae_core.models import CVAE, LATENT_DIM, LAVAE, Decoder, encode_variants
 from lavae_core.runtime import THREADS, Runtime
+from lavae_core.through_maps import ThroughMapsObjective
 from lavae_core.training import Schedule
 
-SOLVERS = ("exact", "sgd")
+SOLVERS = ("exact", "means", "sgd")
 CVAE_TRAININGS = ("conditional", "lavae")
 TENSORS = "tensors.safetensors"
 # Originals whose latents stage 2's moments are taken from, with those of their variants: the
@@ -134,10 +135,8 @@ def _as_json(value: Any) -> Any:
         own = {each.name: _as_json(getattr(value, each.name)) for each in fields(value)}
         return own | {"dataset": data.label(value.dataset)}
     if is_dataclass(value):
-        return {
-            each.metadata.get("key", each.name): _as_json(getattr(value, each.name))
-            for each in fields(value)
-        }
+        keys = {each.name: each.metadata.get("key", each.name) for each in fields(value)}
+        return {key: _as_json(getattr(value, name)) for name, key in keys.items() if key}
     return value
 
 
@@ -271,7 +270,8 @@ def single_latents(stage1: TrainedVAE) -> Latents:
 @dataclass(frozen=True)
 class FittedMaps(_OnStage1, _OfLAVAE):
     """Stage 1 and its latent maps (stage 2), one for each generator. solver: "exact" on the first
-    N_FITTED originals and their single variants, or "sgd" on all, with a schedule."""
+    N_FITTED originals and their single variants, "means" on their posterior means instead of samples
+    of the posterior, or "sgd" on all, with a schedule."""
 
     KIND = "maps"
     VERSION = 3
@@ -292,10 +292,11 @@ class FittedMaps(_OnStage1, _OfLAVAE):
     def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
         model, orders = load_or_train(self.stage1), self.family.orders
         metadata: dict[str, Any] = {}
-        if self.solver == "exact":
+        if self.solver != "sgd":
             images = self.setting.variants(self.family.singles)[:, :N_FITTED]
             mu, logvar = encode_variants(model, images)
-            matrices = fit_exact(Moments(mu, logvar.double().exp()), orders, self.lambda_inv)
+            var = logvar.double().exp() if self.solver == "exact" else torch.zeros_like(logvar)
+            matrices = fit_exact(Moments(mu, var), orders, self.lambda_inv)
             model.maps.matrices.data = matrices.to(model.maps.matrices)
         else:
             mu, logvar = load_or_train(single_latents(self.stage1))
@@ -433,18 +434,53 @@ class JointLAVAE(_OfLAVAE):
         return f"stages 1 and 2 at once, {self.family}"
 
     def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
-        orders = self.family.orders
-        if self.start is None:
-            model = self.setting.fresh(LAVAE, n_maps=len(orders))
-        else:
-            model = load_or_train(self.start).requires_grad_(True)
-        model.maps = self.setting.fresh(random_maps, n_maps=len(orders))
-        images = self.setting.variants(self.family)
-        singles = [self.family.words.index(letter) for letter in self.family.letters]
-        objective = comparisons.JointObjective(model, images, singles, orders, self.antithetic)
+        model = self.initial()
+        objective = self.objective(model, self.setting.variants(self.family))
         metadata = self.train(objective, self.schedule, checkpoint)
         self.save(model, folder)
         return metadata
+
+    def initial(self) -> LAVAE:
+        """The model that training begins with."""
+        if self.start is None:
+            return self.setting.fresh(LAVAE, n_maps=len(self.family.generators))
+        return load_or_train(self.start).requires_grad_(True)
+
+    @property
+    def singles(self) -> list[int]:
+        """Places of the single variants among the words."""
+        return [self.family.words.index(letter) for letter in self.family.letters]
+
+    def objective(self, model: LAVAE, images: Tensor) -> objectives.Objective:
+        """What trains `model` on `images`; the maps begin at random."""
+        orders = self.family.orders
+        model.maps = self.setting.fresh(random_maps, n_maps=len(orders))
+        return comparisons.JointObjective(model, images, self.singles, orders, self.antithetic)
+
+
+@dataclass(frozen=True)
+class TrainedThroughMaps(JointLAVAE):
+    """Encoder and decoder trained through the maps (lavae_core.through_maps), in the place of a
+    stage 1: FittedMaps fits the maps afterwards, as to any other."""
+
+    KIND = "through_maps"
+    VERSION = 1
+    weight: float = 1.0
+    gradient: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_number("weight", self.weight)
+        require_number("gradient", self.gradient)
+
+    @property
+    def label(self) -> str:
+        return f"through the maps, {self.family}"
+
+    def objective(self, model: LAVAE, images: Tensor) -> objectives.Objective:
+        return ThroughMapsObjective(
+            model, images, self.singles, self.weight, self.gradient, self.antithetic
+        )
 
 
 def require_same_words(trained: Family, target: Family) -> None:

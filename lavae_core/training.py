@@ -1,7 +1,8 @@
 """The one training loop: any objective, AdaBelief, resumable to the bit.
 
 All randomness of step t comes from streams of (seed, t). So a state is the parameters, the
-optimizer's two moments and t, and a killed run resumes to the same bits.
+optimizer's two moments, t, and what an objective averages over steps (its tensors in `running`, which
+it updates in place), and a killed run resumes to the same bits.
 """
 
 import contextlib
@@ -79,9 +80,10 @@ def total_steps(objective: Objective, schedule: Schedule) -> int:
 
 class _FlatAdaBelief:
     """AdaBelief on one flat vector that all parameters are views of: ten operations a step instead
-    of ten for each parameter, with the same arithmetic."""
+    of ten for each parameter, with the same arithmetic. `running` is saved with its state."""
 
-    def __init__(self, module: nn.Module):
+    def __init__(self, module: nn.Module, running: dict[str, Tensor]):
+        self._running = running
         self._parameters = [p for p in module.parameters() if p.requires_grad]
         self.flat = torch.cat([p.detach().flatten() for p in self._parameters])
         self.flat.grad = torch.zeros_like(self.flat)
@@ -114,6 +116,7 @@ class _FlatAdaBelief:
             "parameters": self.flat,
             "exp_avg": moments["exp_avg"],
             "exp_avg_var": moments["exp_avg_var"],
+            **self._running,
         }
 
     def restore(self, state: dict[str, Tensor], step: int) -> None:
@@ -142,7 +145,7 @@ def train(
     Raises TrainingError for a loss that is not finite, naming the step; the last state is kept.
     """
     total, batch = total_steps(objective, schedule), samples_per_step(objective, schedule)
-    optimizer = _FlatAdaBelief(objective.module)
+    optimizer = _FlatAdaBelief(objective.module, getattr(objective, "running", {}))
     step, curve, earlier = _resume(checkpoint, optimizer)
     started = time.monotonic() - earlier
     bar = _progress_bar(label, total, step)
