@@ -17,6 +17,7 @@ from lavae_companion.experiments import (
     Setting,
     TrainedCVAE,
     TrainedNonLinearMaps,
+    TrainedThroughMaps,
     TrainedVAE,
     TransferHead,
     from_principal,
@@ -106,6 +107,30 @@ class Study:
         return load_or_train(
             JointLAVAE(self.setting, parsed, profile.joint, profile.antithetic, start)
         )
+
+    def through_maps(
+        self,
+        family: Family | str,
+        weight: float = 1.0,
+        gradient: float = 1.0,
+        solver: str = "exact",
+        lambda_inv: float = 1.0,
+    ) -> LAVAE:
+        """LAVAE of a family trained through the maps, which are fitted again afterwards; weight and
+        gradient: see lavae_core.through_maps."""
+        profile, parsed = self.profile, Family.parse(family)
+        schedule = profile.through_maps if parsed == FLIPS else profile.base
+        start = self.stage1(parsed).start
+        trained = TrainedThroughMaps(
+            self.setting,
+            parsed,
+            schedule,
+            profile.antithetic,
+            start,
+            float(weight),
+            float(gradient),
+        )
+        return load_or_train(FittedMaps(trained, solver, float(lambda_inv)))
 
     def nonlinear(self, family: Family | str) -> NonLinearMaps:
         """Non-linear latent maps on the stage 1 of a family."""

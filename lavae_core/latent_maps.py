@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lavae_core.errors import InvalidInputError, require_known
+from lavae_core.augmentations import to_float
+from lavae_core.errors import InvalidInputError, require_known, require_number, require_whole
 
 Orders = Sequence[int | None]  # of each augmentation: the power that is the identity, if any
 WIDTH = 8  # of the non-linear maps (Section IV-B)
@@ -62,6 +63,40 @@ class LatentMaps(nn.Module):
     def __init__(self, n_maps: int = 2, latent_dim: int = 16):
         super().__init__()
         self.matrices = nn.Parameter(torch.eye(latent_dim).repeat(n_maps, 1, 1))  # (M, d, d)
+
+    @classmethod
+    @torch.no_grad()
+    def fit(
+        cls,
+        model: nn.Module,
+        originals: Tensor,
+        variants: Sequence[Tensor],
+        orders: Orders | None = None,
+        lambda_inv: float = 1.0,
+    ) -> "LatentMaps":
+        """Maps L1, ..., Lk for images of one's own, as `model` sees them (stage 2, exact).
+
+            model.maps = LatentMaps.fit(model, images, [turned, blurred], orders=(4, None))
+
+        model: a LAVAE, or anything whose `encode` returns means and log-variances (N, d). originals:
+        uint8 (N, 28, 28), or floats (N, 1, 28, 28) in [0, 1]; variants: for each map as many images
+        of that kind, image n made of original n. orders: for each map the power that is the
+        identity, if any (default: none); lambda_inv: weight of their term. The result is on the
+        model's device. Raises InvalidInputError for anything else, for fewer originals than latent
+        dimensions, and for latents that are not finite or whose second moment is singular.
+        """
+        orders = _require_orders(orders, len(variants))
+        require_number("lambda_inv", lambda_inv)
+        latents = [_latents_of(model, x, originals) for x in (originals, *variants)]
+        mu, logvar = (torch.stack(each) for each in zip(*latents, strict=True))
+        count, dims = mu[0].shape
+        if count < dims:
+            raise InvalidInputError(f"{count} images are too few for maps of {dims} dimensions")
+        if not (mu.isfinite().all() and logvar.exp().isfinite().all()):
+            raise InvalidInputError("the model's latents are not finite; is it trained?")
+        maps = cls(len(variants), dims).to(mu.device)
+        maps.matrices.data = fit_exact(Moments(mu, logvar.double().exp()), orders, lambda_inv)
+        return maps.requires_grad_(False)
 
     @property
     def names(self) -> list[str]:
@@ -121,6 +156,40 @@ class NonLinearMaps(nn.Module):
         return z
 
 
+def _require_orders(orders: Orders | None, n_maps: int) -> Orders:
+    """`orders`, or none for each map."""
+    if n_maps == 0:
+        raise InvalidInputError("there are no variants; give the images of one for each map")
+    orders = (None,) * n_maps if orders is None else orders
+    if len(orders) != n_maps:
+        raise InvalidInputError(f"orders {orders!r} must be {n_maps}, one for each map")
+    for order in orders:
+        if order is not None:
+            require_whole("the order of a map", order, 1)
+    return orders
+
+
+def _latents_of(model: nn.Module, images: Tensor, originals: Tensor) -> tuple[Tensor, Tensor]:
+    """Means and log-variances (N, d) of images that are as many and of the kind of `originals`."""
+    if not isinstance(images, Tensor):
+        raise InvalidInputError(f"images must be a torch.Tensor, got {type(images).__name__}")
+    x = to_float(images) if images.dtype == torch.uint8 else images
+    if (
+        images.shape != originals.shape
+        or not x.is_floating_point()
+        or tuple(x.shape[1:]) != (1, 28, 28)
+    ):
+        raise InvalidInputError(
+            f"images must be uint8 (N, 28, 28) or floats (N, 1, 28, 28), as many variants as the "
+            f"{len(originals)} originals, got {images.dtype} {tuple(images.shape)}"
+        )
+    if x.numel() and not (x.amin() >= 0 and x.amax() <= 1):  # also false for NaN
+        raise InvalidInputError("images must be in [0, 1] without NaN; divide grey levels by 255")
+    weights = next(model.parameters())
+    parts = [model.encode(part.to(weights)) for part in x.split(500)]
+    return torch.cat([mu for mu, _ in parts]), torch.cat([logvar for _, logvar in parts])
+
+
 def _inverse(matrix: Tensor, name: str) -> Tensor:
     # A condition number beyond fp32's resolution leaves no correct digit in the inverse.
     if not matrix.isfinite().all() or not torch.linalg.cond(matrix.double()) < 1e7:
@@ -172,8 +241,14 @@ def fit_exact(moments: Moments, orders: Orders, lambda_inv: float = 1.0) -> Tens
     """The maps (M, d, d) at a minimum of the stage-2 objective in exact expectation, unsampled.
 
     Without order terms the global one, by least squares. With them the objective is not convex, and
-    it is the one that L-BFGS (float64) reaches from there.
+    it is the one that L-BFGS (float64) reaches from there. Raises InvalidInputError for moments whose
+    second moment is singular.
     """
+    if not torch.linalg.cond(moments.second_moment) < 1e12:
+        raise InvalidInputError(
+            "the second moment of the originals' latents is singular: they do not vary in every "
+            "dimension; fit more, or more different, images"
+        )
     matrices = torch.linalg.solve(moments.second_moment, moments.cross).contiguous()
     if lambda_inv == 0 or all(order is None for order in orders):
         return matrices.float()

@@ -17,7 +17,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lavae_companion import store
-from lavae_companion.experiments import TENSORS, Experiment, Setting, load_or_train
+from lavae_companion.experiments import (
+    TENSORS,
+    Experiment,
+    Setting,
+    TrainedThroughMaps,
+    load_or_train,
+)
 from lavae_companion.paper import (
     CVAE,
     CVAE_LAVAE,
@@ -350,7 +356,11 @@ class Measurement(Experiment):
     def spec(self) -> dict[str, Any]:
         """Also the versions of all experiments, for the same reason."""
         return super().spec() | {
-            "versions": {kind.KIND: kind.VERSION for kind in _kinds(Experiment)}
+            "versions": {
+                kind.KIND: kind.VERSION
+                for kind in _kinds(Experiment)
+                if kind is not TrainedThroughMaps  # no group measures it yet
+            }
         }
 
     @property

@@ -1,10 +1,13 @@
 """Latent maps: what a word of them does; the stage-2 objective and its exact minimum."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up import normal
+from made_up import normal, spread, uint8_images
+from torch import nn
 
 from lavae_core import training
 from lavae_core.errors import InvalidInputError
@@ -17,6 +20,7 @@ from lavae_core.latent_maps import (
     inverse_word,
     order_penalty,
 )
+from lavae_core.models import LAVAE, encode_variants
 from lavae_core.objectives import MapObjective
 from lavae_core.training import Schedule
 
@@ -242,3 +246,79 @@ def test_gradient_descent_never_ends_below_the_exact_fit(start, reached, cpu, tm
     assert exact <= value(maps.matrices) * (1 + 1e-6)
     assert (value(maps.matrices) < 1.01 * exact) == reached
     assert exact < 0.5 * value(before)
+
+
+# --- maps for images of one's own ----------------------------------------------------------------
+
+
+class Pixels(nn.Module):
+    """A model whose latents are 4 grey levels of an image, without noise."""
+
+    def __init__(self, logvar: float = -math.inf):
+        super().__init__()
+        self.weight, self.logvar = nn.Parameter(torch.ones(1)), logvar
+
+    def encode(self, x):
+        mu = self.weight * x.flatten(1)[:, 300:304]
+        return mu, torch.full_like(mu, self.logvar)
+
+
+def test_maps_are_fitted_in_three_lines():
+    """The pixels of a shifted image are read from those of the original by a map, here exactly."""
+    images = uint8_images(50)
+    swapped = images.flatten(1)[:, [*range(300), 301, 300, 303, 302, *range(304, 784)]]
+    maps = LatentMaps.fit(Pixels(), images, [swapped.view_as(images), images], orders=(2, None))
+    swap = torch.tensor([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]]).float()
+    torch.testing.assert_close(maps.matrices, torch.stack([swap, torch.eye(4)]), rtol=0, atol=1e-4)
+    assert maps.names == ["L1", "L2"] and not maps.matrices.requires_grad
+
+
+def test_they_are_those_of_the_moments_of_a_lavae():
+    images, model = uint8_images(3, 40), spread(LAVAE())
+    mu, logvar = encode_variants(model, images)
+    expected = fit_exact(Moments(mu, logvar.double().exp()), (2, None), 0.5)
+    floats = images[:, :, None] / 255
+    for x in (images, floats):
+        model.maps = LatentMaps.fit(model, x[0], x[1:], (2, None), lambda_inv=0.5)
+        torch.testing.assert_close(model.maps.matrices, expected)
+        assert model.augment(floats[0], "L1 L2^-1").shape == (40, 1, 28, 28)
+
+
+IMAGES = uint8_images(20)
+UNFIT = {
+    "no variant": (dict(variants=[]), "no variants"),
+    "fewer variants": (dict(variants=[IMAGES[:9]]), r"9, 28, 28"),
+    "another shape": (dict(originals=IMAGES[:, :14], variants=[IMAGES[:, :14]]), "20, 14, 28"),
+    "another kind": (dict(variants=[IMAGES[:, None] / 255]), "20, 1, 28, 28"),
+    "floats above 1": (
+        dict(originals=IMAGES[:, None] / 1.0, variants=[IMAGES[:, None] / 255]),
+        "1",
+    ),
+    "an array": (dict(originals=IMAGES.numpy()), "ndarray"),
+    "integers": (dict(originals=IMAGES.int(), variants=[IMAGES.int()]), "int32"),
+    "NaN": (
+        dict(originals=torch.full((20, 1, 28, 28), math.nan), variants=[IMAGES[:, None] / 255]),
+        "NaN",
+    ),
+    "few images": (dict(originals=IMAGES[:3], variants=[IMAGES[:3]]), "3 .* 4"),
+    "all alike": (dict(originals=IMAGES[:1].repeat(20, 1, 1)), "singular"),
+    "a model of NaN": (dict(model=Pixels(math.nan)), "finite"),
+    "two orders": (dict(orders=(2, 2)), r"\(2, 2\).* 1"),
+    "order 0": (dict(orders=(0,)), "0"),
+    "a negative weight": (dict(lambda_inv=-1.0), "-1.0"),
+}
+
+
+@pytest.mark.parametrize(("changed", "value"), UNFIT.values(), ids=UNFIT)
+def test_images_that_cannot_be_fitted(changed, value):
+    arguments = {"model": Pixels(), "originals": IMAGES, "variants": [IMAGES.flip(-1)]} | changed
+    with pytest.raises(InvalidInputError, match=value):
+        LatentMaps.fit(**arguments)
+
+
+def test_a_dimension_without_use_is_no_obstacle():
+    """Its mean does not vary, its samples do."""
+    images = uint8_images(30)
+    images.view(30, -1)[:, 302] = 0
+    maps = LatentMaps.fit(Pixels(logvar=-2.0), images, [images])
+    assert maps.matrices.isfinite().all()
