@@ -466,7 +466,7 @@ class TrainedThroughMaps(JointLAVAE):
     KIND = "through_maps"
     VERSION = 1
     weight: float = 1.0
-    gradient: float = 1.0
+    gradient: float = 0.05
 
     def __post_init__(self) -> None:
         super().__post_init__()

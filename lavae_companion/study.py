@@ -112,7 +112,7 @@ class Study:
         self,
         family: Family | str,
         weight: float = 1.0,
-        gradient: float = 1.0,
+        gradient: float = 0.05,
         solver: str = "exact",
         lambda_inv: float = 1.0,
     ) -> LAVAE:

@@ -8,6 +8,7 @@ from lavae_companion.figures.charts import (
     bars,
     curves,
     dots,
+    frontier,
     heatmap,
     intervals,
     projections,
@@ -21,6 +22,6 @@ from lavae_companion.figures.digits import digit_rows
 plt.style.use(["default", Path(__file__).with_name("companion.mplstyle")])
 
 __all__ = [
-    "architecture", "augmentation_graph", "bars", "curves", "digit_rows", "dots", "heatmap",
-    "intervals", "layers", "projections", "quartile_curves", "recursion_paths", "scatter_by_pair",
+    "architecture", "augmentation_graph", "bars", "curves", "digit_rows", "dots", "frontier",
+    "heatmap", "intervals", "layers", "projections", "quartile_curves", "recursion_paths", "scatter_by_pair",
 ]  # fmt: skip

@@ -242,3 +242,25 @@ def curves(
     axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axis.legend(**OUTSIDE)
     return figure
+
+
+def frontier(points: pd.DataFrame, x: str, y: str, title: str, xlabel: str, ylabel: str) -> Figure:
+    """Two costs of several trainings, each better to the left and below: a colour for each value of
+    the column `pair`, whose points a line joins in their order, a marker for each of `training`.
+
+    The y axis is logarithmic above 1 and linear below, so that a cost of 0 has a place.
+    """
+    require_some("trainings", points)
+    figure, axis = subplots(figsize=(PAGE_WIDTH * 1.15, 3.9))
+    markers = dict(zip(points["training"].unique(), cycle(style.MARKERS), strict=False))
+    for (pair, rows), colour in zip(points.groupby("pair", sort=False), cycle(OTHER_COLOURS)):
+        axis.plot(rows[x], rows[y], color=colour, lw=1, label=pair)
+        for training, row in rows.set_index("training").iterrows():
+            axis.plot(row[x], row[y], markers[training], color=colour, ms=6)
+    for training, marker in markers.items():
+        axis.plot([], [], marker, color="0.35", label=training)
+    axis.set_yscale("symlog", linthresh=1)
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axis.legend(**OUTSIDE)
+    return figure

@@ -213,6 +213,17 @@ def joint(study: Study, family: Family | str) -> Vectors:
     )
 
 
+def trained_through_maps(
+    study: Study, family: Family | str, name: str = "through the maps", **options
+) -> Vectors:
+    """As `joint`, of a model trained through the maps; options: of Study.through_maps."""
+    parsed = Family.parse(family)
+    model, images = study.through_maps(parsed, **options), study.variants(parsed)
+    return _scores(name, parsed, scores.through_maps(model, parsed, images)) | _scores(
+        f"{name}, directly encoded", parsed, scores.directly_encoded(model, parsed, images)
+    )
+
+
 def identity(study: Study, pair: Family | str) -> Vectors:
     """Whether augmented outputs still show the image that was encoded, for the pair of flips.
 

@@ -21,6 +21,7 @@ from lavae_companion.experiments import (
     Setting,
     TrainedCVAE,
     TrainedNonLinearMaps,
+    TrainedThroughMaps,
     TrainedVAE,
     TransferHead,
     load_or_train,
@@ -227,6 +228,11 @@ REFUSED = {
         ),
         "flip_ud,rotate_cw: A1, A2, A2 A1",
     ),
+    "weight": (lambda setting, stage1: TrainedThroughMaps(setting, PAIR, FEW, weight=-1.0), "-1.0"),
+    "share of the gradient": (
+        lambda setting, stage1: TrainedThroughMaps(setting, PAIR, FEW, gradient="all"),
+        "'all'",
+    ),
     "joint without a single variant": (
         lambda setting, stage1: JointLAVAE(setting, Family.parse("flip_lr,canny: A1"), FEW),
         "A2",
@@ -256,6 +262,8 @@ def chain(setting) -> dict:
         "conditional": TrainedCVAE(setting, PAIR, "conditional", FEW),
         "lavae": TrainedCVAE(setting, PAIR, "lavae", FEW),
         "joint": JointLAVAE(setting, PAIR, FEW),
+        "through": TrainedThroughMaps(setting, PAIR, FEW),
+        "maps through": FittedMaps(TrainedThroughMaps(setting, PAIR, FEW), "means", 0.0),
     }
 
 
@@ -269,6 +277,7 @@ def test_the_stages_stand_on_each_other_and_are_trained_once(setting, monkeypatc
         assert not any(tensor.requires_grad for tensor in tensors(result))
 
     # Later stages leave encoder, native decoder and, in stage 3, the maps as they were.
+    assert same_weights(made["maps through"].encoder, made["through"].encoder)
     for name in ("maps", "sgd", "head"):
         assert same_weights(made[name].encoder, made["stage1"].encoder)
         assert same_weights(made[name].decoders["native"], made["stage1"].decoders["native"])
@@ -284,6 +293,14 @@ def test_the_stages_stand_on_each_other_and_are_trained_once(setting, monkeypatc
     fitted = fit_exact(Moments(mu, logvar.double().exp()), (2, 4))
     torch.testing.assert_close(made["maps"].maps.matrices.data, fitted)
 
+    # Training through the maps leaves identities, and "means" knows no variance.
+    assert torch.equal(made["through"].maps.matrices, torch.eye(16).repeat(2, 1, 1))
+    mu = torch.stack([made["through"].encode(each[:, None] / 255)[0] for each in images[:3]])
+    fitted = fit_exact(Moments(mu, torch.zeros_like(mu)), (2, 4), 0.0)
+    torch.testing.assert_close(
+        made["maps through"].maps.matrices.data, fitted, rtol=0.01, atol=0.01
+    )
+
     monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("trained once more"))
     for name, experiment in chain(setting).items():
         again = load_or_train(experiment)
@@ -291,7 +308,7 @@ def test_the_stages_stand_on_each_other_and_are_trained_once(setting, monkeypatc
 
 
 @pytest.mark.parametrize(
-    "name", ["stage1", "sgd", "nonlinear", "head", "conditional", "lavae", "joint"]
+    "name", ["stage1", "sgd", "nonlinear", "head", "conditional", "lavae", "joint", "through"]
 )
 def test_trained_in_another_home_it_has_the_same_bits(name, setting, monkeypatch, tmp_path):
     experiment = chain(setting)[name]
@@ -315,7 +332,7 @@ def asked(monkeypatch):
 
         return build
 
-    for module in (objectives, comparisons):
+    for module in (objectives, comparisons, experiments):
         for name, kind in vars(module).copy().items():
             if name.endswith("Objective"):
                 monkeypatch.setattr(module, name, recorder(kind))
@@ -334,15 +351,18 @@ def test_descent_starts_at_random_maps_of_the_seed(name, setting, asked):
 
 def test_what_an_experiment_holds_reaches_its_objective(setting, asked):
     stage1 = TrainedVAE(setting, PAIR, FEW, lambda_recon=2.0, lambda_kl=0.5, antithetic=True)
+    through = TrainedThroughMaps(setting, PAIR, FEW, True, None, weight=3.0, gradient=0.5)
     for experiment in [
         stage1,
         FittedMaps(stage1, "sgd", lambda_inv=0.25, schedule=FEW),
+        through,
         JointLAVAE(setting, PAIR, FEW, antithetic=True),
         TrainedCVAE(setting, PAIR, "conditional", FEW, antithetic=True),
         TrainedCVAE(setting, PAIR, "lavae", FEW, antithetic=True),
     ]:
         load_or_train(experiment)
-    first, maps, *others = asked
+    first, maps, mapped, *others = asked
+    assert (mapped.weight, mapped.gradient, mapped.antithetic) == (3.0, 0.5, True)
     assert first.weights == (2.0, 0.5)
     assert (maps.lambda_inv, maps.orders) == (0.25, (2, 4))
     assert all(each.antithetic for each in (first, *others))

@@ -43,6 +43,7 @@ def _figures() -> dict[str, plt.Figure]:
     points, variants = rng.normal(size=(40, 2)), list(PAIR_VARIANTS) * 10
     table = pd.DataFrame([[1.0, 2.0], [3.0, 4.0]], ["a,b", "c,d"], ["a,b", "c,d"])
     long = pd.DataFrame({"x": [1, 10, 5], "y": [3.0, 2.0, 1.0], "who": ["a,b", "a,b", "c,d"]})
+    trainings = long.assign(pair=long["who"], training=["one", "other", "one"])
     curves = {word: rng.random((6, 30)) for word in ("L1", "L2")}
     return {
         "rows": figures.digit_rows(ROWS, "title", ["1", "2", "3"]),
@@ -53,6 +54,7 @@ def _figures() -> dict[str, plt.Figure]:
         "bars": figures.bars(table, "t", "BCE"),
         "curves": figures.curves(long, "x", "y", "who", "t", "minutes", "BCE"),
         "scatter": figures.scatter_by_pair(long, "x", "y", "who", "t", "accuracy", "excess"),
+        "frontier": figures.frontier(trainings, "x", "y", "t", "direct", "cost"),
         "quartiles": figures.quartile_curves(curves, "t", "step", "change"),
         "dots": figures.dots(table, "t", "BCE"),
         "layers": figures.architecture({"E": figures.layers(LAVAE().encoder)}, "t"),
@@ -101,7 +103,7 @@ def test_a_users_matplotlibrc_changes_no_figure(tmp_path):
 def test_every_axis_of_a_chart_has_a_name():
     names = {name: [(a.get_xlabel(), a.get_ylabel()) for a in figure.axes]
              for name, figure in _figures().items()}  # fmt: skip
-    for name in ("projections", "paths", "curves", "scatter"):
+    for name in ("projections", "paths", "curves", "scatter", "frontier"):
         assert all(x and y for x, y in names[name]), name
     assert names["quartiles"] == [("step", "change"), ("step", "")]
     assert names["heatmap"][0] == ("evaluated", "trained")

@@ -192,13 +192,17 @@ def test_a_heatmap_has_a_native_decoder_and_a_head_for_every_cell(study):
 def test_ablations_go_through_maps_of_their_own(study):
     study.nonlinear = lambda family: spread(NonLinearMaps(), scale=1.0)
     study.joint = study.lavae
+    study.through_maps = lambda family, weight: study.lavae(family) if weight == 3 else None
     mean = measurements.means(
-        measurements.nonlinear(study, FLIPS) | measurements.joint(study, FLIPS)
+        measurements.nonlinear(study, FLIPS)
+        | measurements.joint(study, FLIPS)
+        | measurements.trained_through_maps(study, FLIPS, "weight 3", weight=3)
     )
     assert mean[f"non-linear maps/original/{FLIPS}"] < 1e-5
     assert mean[f"non-linear maps/first/{FLIPS}"] > 1000
-    assert mean[f"joint training/total/{FLIPS}"] < 1e-5
-    assert mean[f"joint training, directly encoded/total/{FLIPS}"] < 1e-5
+    for name in ("joint training", "weight 3"):
+        assert mean[f"{name}/total/{FLIPS}"] < 1e-5
+        assert mean[f"{name}, directly encoded/total/{FLIPS}"] < 1e-5
 
 
 # --- identity ------------------------------------------------------------------------------------
