@@ -11,6 +11,9 @@ import pandas as pd
 from lavae_core.augmentations import Family
 
 CVAE, CVAE_LAVAE = "CVAE (conditional)", "CVAE (LAVAE-style)"
+# Trained on as many images as LAVAE (PROTOCOL.md).
+CVAE_MATCHED, CVAE_LAVAE_MATCHED = f"{CVAE}, matched", f"{CVAE_LAVAE}, matched"
+RECIPE = "LAVAE, the paper's recipe"
 
 TABLE_1 = pd.DataFrame(
     {
@@ -52,6 +55,11 @@ FIGURE_7 = pd.DataFrame(
 # Section V-B: "performs better" when it is transferred to itself; no number, and not in Figure 7.
 TO_ITSELF = PAIRS[5]
 
+# Sections IV-B and V-B state no numbers; these are this companion's choices (PROTOCOL.md).
+THREE = Family.parse("flip_lr,flip_ud,rotate_cw")
+WIDTHS = (8, 32, 128)  # of non-linear maps
+MAP_WEIGHTS = (1 / 16, 1.0, 16.0)  # of the map error in joint training
+
 # Of encoder and decoder, and of a latent map: the authors' experiments.
 PARAMETERS, MAP_PARAMETERS = 571_809, 256
 
@@ -68,11 +76,22 @@ def _published() -> dict[str, float]:
         for model, row in TABLE_1.iterrows()
         for variant, value in row.items()
     }
+    cells |= {
+        name.replace(model, matched, 1): value
+        for model, matched in ((CVAE, CVAE_MATCHED), (CVAE_LAVAE, CVAE_LAVAE_MATCHED))
+        for name, value in cells.items()
+        if name.startswith(model)
+    }
+    for model in ("LAVAE", CVAE_LAVAE_MATCHED):
+        parts = ("original", "first", "second")
+        cells[f"{model}/trained/{FLIPS}"] = sum(cells[f"{model}/{part}/{FLIPS}"] for part in parts)
     for trained in HEATMAP_PAIRS:
         for evaluated in HEATMAP_PAIRS:
             model = "LAVAE" if trained == evaluated else head_on(trained)
             value = float(FIGURE_7.loc[str(trained), str(evaluated)])
             cells.setdefault(f"{model}/total/{evaluated}", value)
+            if trained != evaluated:
+                cells[f"{model}, 4 epochs/total/{evaluated}"] = value
     return cells | {"parameters/networks": PARAMETERS, "parameters/map": MAP_PARAMETERS}
 
 

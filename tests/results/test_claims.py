@@ -67,7 +67,7 @@ def test_the_papers_own_numbers_pass_every_rule_that_has_one(mean_images):
     judged = {part: value for part, value in published.items() if not math.isnan(value)}
     verdicts = {part.what: claims.judge(part, value, value) for part, value in judged.items()}
     assert set(verdicts.values()) == {HOLDS}, verdicts
-    assert len(judged) == 17  # a misspelt name would silently have no published value
+    assert len(judged) == 18  # a misspelt name would silently have no published value
 
 
 def test_the_mean_image_of_a_published_ratio_is_that_of_the_data(mean_images):
@@ -101,16 +101,6 @@ def test_the_parts_of_a_claim_have_names_of_their_own_and_claims_their_texts():
         assert len({part.what for part in claim.parts}) == len(claim.parts)
         assert claim.parts or claim.note  # why it is not testable
         assert claim.items and claim.section
-
-
-def test_few_random_regions_are_as_symmetric_as_is_asked():
-    rng, differences = np.random.default_rng(0), []
-    for _ in range(2000):
-        o, f, s, c = rng.standard_normal((4, 16))
-        sides = np.linalg.norm([[o - f, s - c], [o - s, f - c]], axis=2)
-        differences.append((np.ptp(sides, axis=1) / sides.mean(axis=1)).mean())
-    (threshold,) = {part.threshold for part in PARTS if "asymmetry" in part.measured}
-    assert 0.03 < np.mean(np.array(differences) < threshold) < 0.07
 
 
 # --- intervals -----------------------------------------------------------------------------------
@@ -286,7 +276,10 @@ def three_seeds():
     rng, names = np.random.default_rng(5), {}
     for each in PARTS:
         names |= {name: None for name in (each.measured, each.against) if name}
-    single = ("probe/", "neighbours/", "asymmetry/", "rho/", "parameters/")
+    single = (
+        "probe/", "neighbours/", "asymmetry/", "region sizes/", "rho/", "parameters/",
+        "order residual", "test over training/",
+    )  # fmt: skip
     return {
         seed: {
             name: torch.from_numpy(rng.uniform(0.5, 2, 1 if name.startswith(single) else 40))
@@ -330,7 +323,7 @@ def test_every_interval_can_be_recomputed_from_the_values_of_the_seeds(three_see
 def test_the_published_values_are_in_the_table(three_seeds):
     table = claims.table(three_seeds).set_index("part")
     assert table.loc["composed over the single map L1", "published"] == pytest.approx(81.57 / 75.89)
-    (rival,) = [part.what for part in PARTS if part.against == f"VAE/total/{FLIPS}"]
+    (rival,) = [part.what for part in PARTS if part.against == f"VAE, output flipped/total/{FLIPS}"]
     assert math.isnan(table.loc[rival, "published"])
 
 
