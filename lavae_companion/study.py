@@ -56,6 +56,7 @@ class Study:
         self.profile = profiles.resolve(profile)
         self.setting = Setting(seed, runtime.start(device), self.profile.n_train, dataset)
         self._variants: dict[Family, Tensor] = {}
+        self._means: dict[Family, Tensor] = {}
         outputs.announce()
 
     @classmethod
@@ -156,6 +157,17 @@ class Study:
             )
             self._variants[parsed] = images.to(self.setting.runtime.device)
         return self._variants[parsed]
+
+    def mean_images(self, family: Family | str) -> Tensor:
+        """float64 (V, 28, 28) in [0, 1] on the device: mean images of the variants of (up to) the
+        first 10,000 training images."""
+        parsed, setting = Family.parse(family), self.setting
+        if parsed not in self._means:
+            images = augmentations.variants(
+                setting.originals()[:10_000], parsed, split="train", seed=setting.seed
+            )
+            self._means[parsed] = images.to(setting.runtime.device).double().div(255).mean(1)
+        return self._means[parsed]
 
     def swapped(self, pair: Family | str) -> Tensor:
         """uint8 (N, 28, 28) on the device: the test images composed in the other order, A1(A2(x)).

@@ -582,8 +582,19 @@ def _report_of(claim: Claim, vectors: Vectors, seed: int, dataset: str) -> list[
 
 
 def number(value: float) -> str:
-    """Four significant digits, so that 1.0004 is not shown as 1."""
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.2f}"
+    """Four decimals below 10, two above and none for a whole number above; more where fewer than
+    three significant digits, or a whole number that the value is not, would be shown."""
+    if abs(value) >= 10 and float(value).is_integer():
+        return f"{value:,.0f}"
+    decimals = 4 if abs(value) < 10 else 2
+    while decimals < 12 and value and _shows_less(value, decimals):
+        decimals += 1
+    return f"{value:,.{decimals}f}"
+
+
+def _shows_less(value: float, decimals: int) -> bool:
+    rounded = round(value, decimals)
+    return abs(value) < 100 * 10**-decimals or (rounded.is_integer() and rounded != value)
 
 
 def _mean(vector: Any) -> float:

@@ -38,7 +38,7 @@ from lavae_companion.results import geometry, scores, transfer
 from lavae_companion.results.scores import Scores
 from lavae_companion.study import Study
 from lavae_core.augmentations import PAIR_VARIANTS, Family
-from lavae_core.errors import require_known
+from lavae_core.errors import InvalidInputError, require_known
 from lavae_core.models import LATENT_DIM, LAVAE, NATIVE, encode
 from lavae_core.runtime import generator
 
@@ -77,8 +77,13 @@ def lavae(study: Study, family: Family | str) -> Vectors:
     return (
         _scores("LAVAE", parsed, scores.through_maps(model, parsed, images))
         | _scores("directly encoded", parsed, scores.directly_encoded(model, parsed, images))
-        | _scores("mean image", parsed, scores.mean_image(parsed, images))
+        | _mean_image(study, parsed)
     )
+
+
+def _mean_image(study: Study, family: Family) -> Vectors:
+    images, means = study.variants(family), study.mean_images(family)
+    return _scores("mean image", family, scores.mean_image(family, images, means))
 
 
 def rivals(study: Study, family: Family | str) -> Vectors:
@@ -95,9 +100,9 @@ def rivals(study: Study, family: Family | str) -> Vectors:
 def cvae(study: Study, family: Family | str, how: str) -> Vectors:
     """A CVAE of Section V-C; how: "conditional" or "lavae"."""
     parsed = Family.parse(family)
-    name = CVAE if how == "conditional" else CVAE_LAVAE
+    name, trained = (CVAE, parsed) if how == "conditional" else (CVAE_LAVAE, parsed.singles)
     model, images = study.cvae(parsed, how), study.variants(parsed)
-    return _scores(name, parsed, scores.by_condition(model, parsed, images))
+    return _scores(name, parsed, scores.by_condition(model, parsed, images, trained))
 
 
 def parameters(model: LAVAE) -> Vectors:
@@ -114,14 +119,18 @@ def parameters(model: LAVAE) -> Vectors:
 
 def inverses(study: Study, family: Family | str) -> Vectors:
     """BCE of each image, a mean over all routes between two variants ("any to any"), and of each
-    image from its own encoding ("no route"), a mean over the variants."""
+    image from its own encoding ("no route"), a mean over the variants; and of the route that is
+    worst against direct encoding of its target."""
     parsed = Family.parse(family)
     images, model = study.variants(parsed), study.lavae(parsed)
     routes = scores.any_to_any(model, parsed, images)
     direct = {
         name: each[0] for name, each in scores.directly_encoded(model, parsed, images).items()
     }
+    worst = max(routes, key=lambda route: float(routes[route].mean() / direct[route[1]].mean()))
     return {
+        f"worst route/{parsed}": routes[worst],
+        f"worst route, directly encoded/{parsed}": direct[worst[1]],
         f"any to any/{parsed}": torch.stack(list(routes.values())).mean(0),
         f"no route/{parsed}": torch.stack(list(direct.values())).mean(0),
         **{f"{source} to {target}/{parsed}": each for (source, target), each in routes.items()},
@@ -139,8 +148,8 @@ def routes(vectors: Vectors, family: Family | str) -> pd.DataFrame:
 
 def reverse(study: Study, pair: Family | str) -> Vectors:
     """The reverse composition z L2 L1, against the image of the trained order A2(A1(x)) and against
-    A1(A2(x)); and where both orders give the same image (1) or not (0). Nothing for a family that is
-    no pair."""
+    A1(A2(x)), and A1(A2(x)) directly encoded; and where both orders give the same image (1) or not
+    (0). Nothing for a family that is no pair."""
     parsed = Family.parse(pair)
     if parsed.variants != PAIR_VARIANTS:
         return {}
@@ -148,12 +157,18 @@ def reverse(study: Study, pair: Family | str) -> Vectors:
     return {
         f"reverse/{parsed}": scores.reverse(model, images[0], images[3])[0],
         f"reverse, A1(A2(x))/{parsed}": scores.reverse(model, images[0], swapped)[0],
+        f"directly encoded, A1(A2(x))/{parsed}": scores.image_scores(
+            model.decode, encode(model, swapped)[0], swapped
+        )[0],
     } | orders_agree(study, parsed)
 
 
 def orders_agree(study: Study, pair: Family | str) -> Vectors:
-    """1 for each test image whose compositions in both orders are the same image, else 0."""
+    """1 for each test image whose compositions in both orders are the same image, else 0. Raises
+    InvalidInputError for a family without the four variants of a pair."""
     parsed = Family.parse(pair)
+    if parsed.variants != PAIR_VARIANTS:
+        raise InvalidInputError(f"only a pair has two orders to compare, got the family {parsed}")
     same = (study.variants(parsed)[3] == study.swapped(parsed)).flatten(1).all(1)
     return {f"orders agree/{parsed}": same.float()}
 
@@ -181,9 +196,7 @@ def heads(study: Study, trained: Family | str, evaluated: Family | str) -> Vecto
     source, target = Family.parse(trained), Family.parse(evaluated)
     model, images = study.transfer(source, target), study.variants(target)
     by_variant = scores.through_maps(model, target, images, str(target))
-    return _scores(head_on(source), target, by_variant) | _scores(
-        "mean image", target, scores.mean_image(target, images)
-    )
+    return _scores(head_on(source), target, by_variant) | _mean_image(study, target)
 
 
 def heatmap(study: Study, families: Sequence[Family]) -> Vectors:
@@ -231,7 +244,7 @@ def identity(study: Study, pair: Family | str) -> Vectors:
     originals to the one they were made from; "copies": the same without flipping back.
     """
     parsed = Family.parse(pair)
-    require_known("pair whose augmentations are undone by themselves:", parsed, [FLIPS])
+    require_known("pair whose augmentations are undone by themselves:", str(parsed), [str(FLIPS)])
     images, model = study.variants(parsed), study.lavae(parsed)
     mu, _ = encode(model, images[0])
     words = list(parsed.latent_words.values())[1:]

@@ -19,6 +19,7 @@ from lavae_core.models import CHUNK, CVAE, FEATURES, LAVAE, NATIVE, encode
 
 Scores = dict[str, Tensor]  # for each variant (2, N): BCE and squared error of every image
 REVERSE = "L2 L1"
+EPSILON = 1e-5  # of a mean image: a pixel that no training image used may be used in a test image
 
 
 @torch.no_grad()
@@ -58,24 +59,33 @@ def directly_encoded(model: LAVAE, family: Family, images: Tensor) -> Scores:
     }
 
 
-def conditions_of(family: Family, n_conditions: int) -> Tensor:
-    """Conditions (V, n_conditions) of a family's variants: one-hots, and for a word of several
-    letters that was not trained the sum of the one-hots of its letters."""
-    one_hots = torch.eye(n_conditions)
-    if n_conditions == len(family.words):
-        return one_hots
-    rows = []
-    for word in family.words:
-        powers = [(1 + family.letters.index(name), power) for name, power in letters(word)]
-        rows.append(sum(power * one_hots[i] for i, power in powers) if powers else one_hots[0])
-    return torch.stack(rows)
+def conditions_of(family: Family, trained: Family) -> Tensor:
+    """Conditions (V, n) of a family's variants, by their words: the one-hot of a word among the n
+    of `trained`, and of another one the sum of the one-hots of its letters.
+
+    Raises InvalidInputError for a letter that was not trained.
+    """
+    one_hots = dict(zip(trained.words, torch.eye(len(trained.words)), strict=True))
+    for word in (word for word in family.words if word not in one_hots):
+        for name, _ in letters(word):
+            require_known(f"trained letter of the word {word!r}:", name, trained.words)
+        one_hots[word] = sum(power * one_hots[name] for name, power in letters(word))
+    return torch.stack([one_hots[word] for word in family.words])
 
 
 @torch.no_grad()
-def cvae_outputs(model: CVAE, family: Family, images: Tensor) -> Tensor:
-    """Logits (V, N, 1, 28, 28): the originals (N, 28, 28) encoded, decoded into each variant."""
-    n_conditions = model.encoder.to_mu.in_features - FEATURES
-    conditions = conditions_of(family, n_conditions).to(images.device)
+def cvae_outputs(
+    model: CVAE, family: Family, images: Tensor, trained: Family | None = None
+) -> Tensor:
+    """Logits (V, N, 1, 28, 28): the originals (N, 28, 28) encoded, decoded into each variant.
+
+    trained: the family whose variants the model's one-hots stand for; None: `family`. Raises
+    InvalidInputError for one of another size, or as `conditions_of`.
+    """
+    known, n_conditions = trained or family, model.encoder.to_mu.in_features - FEATURES
+    if len(known.words) != n_conditions:
+        raise InvalidInputError(f"a CVAE of {n_conditions} conditions was not trained on {known}")
+    conditions = conditions_of(family, known).to(images.device)
     parts = []
     for part in images.split(CHUNK):
         mu, _ = model.encode(to_float(part), conditions[0].expand(len(part), -1))
@@ -83,21 +93,24 @@ def cvae_outputs(model: CVAE, family: Family, images: Tensor) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-def by_condition(model: CVAE, family: Family, images: Tensor) -> Scores:
-    """Each variant by a CVAE: the original encoded, decoded with the condition of the variant."""
-    logits = cvae_outputs(model, family, images[0])
+def by_condition(
+    model: CVAE, family: Family, images: Tensor, trained: Family | None = None
+) -> Scores:
+    """Each variant by a CVAE: the original encoded, decoded with the condition of the variant.
+    trained, and errors, as in `cvae_outputs`."""
+    logits = cvae_outputs(model, family, images[0], trained)
     return {
         variant: image_scores(lambda code: code, output, target)
         for variant, output, target in zip(family.variants, logits, images, strict=True)
     }
 
 
-def mean_image(family: Family, images: Tensor) -> Scores:
-    """Each variant (V, N, 28, 28) against its own mean image: what needs no latent at all."""
+def mean_image(family: Family, images: Tensor, means: Tensor) -> Scores:
+    """Each variant (V, N, 28, 28) against its mean image (V, 28, 28) in [0, 1] of other images:
+    what needs no latent at all."""
     scores = {}
-    for variant, target in zip(family.variants, images, strict=True):
-        mean = target.double().div(255).mean(0)
-        logits = torch.logit(mean, eps=1e-12).float().expand(len(target), 1, 28, 28)
+    for variant, target, mean in zip(family.variants, images, means, strict=True):
+        logits = torch.logit(mean, eps=EPSILON).float().expand(len(target), 1, 28, 28)
         scores[variant] = image_scores(lambda code: code, logits, target)
     return scores
 
@@ -240,9 +253,12 @@ def variant_rows(
     return rows
 
 
-def cvae_rows(cvae: CVAE, lavae: LAVAE, family: Family, images: Tensor) -> dict[str, Tensor]:
-    """Rows of Figures 8 and 9: each variant, and both models' output from the original."""
-    outputs = cvae_outputs(cvae, family, images[0]).sigmoid().squeeze(2)
+def cvae_rows(
+    cvae: CVAE, lavae: LAVAE, family: Family, images: Tensor, trained: Family | None = None
+) -> dict[str, Tensor]:
+    """Rows of Figures 8 and 9: each variant, and both models' output from the original.
+    trained, and errors, as in `cvae_outputs`."""
+    outputs = cvae_outputs(cvae, family, images[0], trained).sigmoid().squeeze(2)
     mu, _ = encode(lavae, images[0])
     rows = {}
     words = family.latent_words.items()

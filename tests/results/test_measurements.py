@@ -1,5 +1,6 @@
 """Measurements: their names, and what they look at, on models whose answers are known."""
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -37,6 +38,9 @@ class Known:
 
     def variants(self, family):
         return self.model.images
+
+    def mean_images(self, family):
+        return self.model.images.double().div(255).mean(1)
 
     def swapped(self, pair):
         return self.other_order
@@ -90,6 +94,13 @@ def test_the_total_is_a_sum_over_variants_for_every_image(study):
     assert len(vectors) == 3 * 2 * 5
 
 
+def test_the_mean_image_is_one_of_training_images(study):
+    study.mean_images = lambda family: torch.full((4, 28, 28), 0.5, dtype=torch.float64)
+    mean = measurements.means(measurements.lavae(study, FLIPS))
+    grey = 784 * torch.tensor(2.0).log().item()
+    assert mean[f"mean image/total/{FLIPS}"] == pytest.approx(4 * grey)
+
+
 def test_a_perfect_lavae_beats_the_mean_image(study):
     mean = measurements.means(measurements.lavae(study, FLIPS))
     assert mean[f"LAVAE/total/{FLIPS}"] < 1e-5 and mean[f"directly encoded/total/{FLIPS}"] < 1e-5
@@ -118,6 +129,12 @@ def test_parameters_are_those_of_the_paper():
     assert not other.keys() & vectors.keys()
 
 
+def test_the_mean_images_of_a_study_are_of_its_training_images(setting):
+    study = Study.of(PROFILES["smoke"], replace(setting, n_train=8))
+    expected = setting.variants(FLIPS)[:, :8].double().mean(1) / 255
+    torch.testing.assert_close(study.mean_images(str(FLIPS)), expected)
+
+
 # --- inverses, orders and recursion --------------------------------------------------------------
 
 
@@ -135,18 +152,36 @@ def test_inverses_are_a_mean_over_twelve_routes(study):
     assert mean[f"no route/{FLIPS}"] == pytest.approx(grey / 4)
 
 
+def test_the_worst_route_is_the_one_that_adds_most_to_its_target(study):
+    study.model.bank[12:] = 0.5  # grey, however it is reached: no route adds anything
+    study.model.maps.matrices.data[0] = torch.eye(16)  # L1 leaves an image as it is
+    vectors = measurements.inverses(study, FLIPS)
+    mean = measurements.means(vectors)
+    worst = mean[f"worst route/{FLIPS}"]
+    assert worst == pytest.approx(
+        max(mean[f"{a} to {b}/{FLIPS}"] for a in VARIANTS for b in VARIANTS)
+    )
+    assert mean[f"worst route, directly encoded/{FLIPS}"] < 1e-5
+
+
 def test_the_reverse_is_held_against_the_trained_order_and_against_its_own(study):
     vectors = measurements.reverse(study, FLIPS)
     assert vectors[f"reverse/{FLIPS}"].max() < 1e-5  # the perfect maps commute
     against = vectors[f"reverse, A1(A2(x))/{FLIPS}"]
     assert against[:2].min() > 1000 and against[2:].max() < 1e-5
+    own = vectors[f"directly encoded, A1(A2(x))/{FLIPS}"]
+    assert own.shape == (4,) and own.max() < 1e-5
     assert vectors[f"orders agree/{FLIPS}"].tolist() == [0, 0, 1, 1]
     assert measurements.orders_agree(study, str(FLIPS)).keys() == {f"orders agree/{FLIPS}"}
 
 
-@pytest.mark.parametrize("text", ["canny", "flip_lr,flip_ud,canny", str(TURNS)])
+@pytest.mark.parametrize(
+    "text", ["canny", "flip_lr,flip_ud,canny", "flip_lr,flip_ud: A1 A2, A2, A1", str(TURNS)]
+)
 def test_only_a_pair_has_a_reverse(text, study):
     assert measurements.reverse(study, text) == {}
+    with pytest.raises(InvalidInputError, match=re.escape(str(Family.parse(text)))):
+        measurements.orders_agree(study, text)
 
 
 def test_a_recursion_is_named_by_its_word_and_by_its_steps_where_they_are_not_the_papers(
@@ -235,7 +270,7 @@ def test_a_cvae_that_shows_other_images_has_neither(study, monkeypatch):
 
 
 def test_identity_is_for_flips_alone(study):
-    with pytest.raises(InvalidInputError, match="rotate_cw.*flip_lr"):
+    with pytest.raises(InvalidInputError, match="'rotate_cw,flip_lr'.*'?flip_lr,flip_ud"):
         measurements.identity(study, ROTATE_FLIP)
 
 
@@ -292,6 +327,9 @@ class Untrained(Known):
 
     def variants(self, family):
         return uint8_images(4, 40)
+
+    def mean_images(self, family):
+        return uint8_images(4) / 255
 
     def swapped(self, pair):
         return uint8_images(40)

@@ -151,11 +151,15 @@ def test_reverse_composition_is_the_other_order(perfect):
 
 def test_the_mean_image_costs_what_images_differ_from_it():
     images = torch.zeros(4, 2, 28, 28, dtype=torch.uint8)
-    images[1, 0] = 255  # one of two white: their mean is grey
-    result = stacked(scores.mean_image(FLIPS, images))
+    images[1, 0] = 255
+    means = torch.zeros(4, 28, 28, dtype=torch.float64)
+    means[1] = 0.5
+    result = stacked(scores.mean_image(FLIPS, images, means))
     expected = torch.zeros(4, 2, 2)
     expected[1] = torch.tensor([[USELESS], [196.0]])
-    torch.testing.assert_close(result, expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(result, expected, atol=784 * scores.EPSILON, rtol=1e-5)
+    missed = scores.mean_image(FLIPS, torch.full_like(images, 255), means)["original"][0]
+    assert missed.min() > 0 and missed.isfinite().all()  # white where no other image is
 
 
 # --- any to any ----------------------------------------------------------------------------------
@@ -249,28 +253,46 @@ def test_round_trip_error(perfect):
 
 
 def test_conditions_are_one_hots_and_sums_of_them_for_what_was_not_trained():
-    assert torch.equal(scores.conditions_of(FLIPS, 4), torch.eye(4))
+    assert torch.equal(scores.conditions_of(FLIPS, FLIPS), torch.eye(4))
     expected = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 1]]).float()
-    assert torch.equal(scores.conditions_of(FLIPS, 3), expected)
-    three = scores.conditions_of(Family.parse("flip_lr,flip_ud,canny"), 4)
+    assert torch.equal(scores.conditions_of(FLIPS, FLIPS.singles), expected)
+    family = Family.parse("flip_lr,flip_ud,canny")
+    three = scores.conditions_of(family, family.singles)
     assert three[5].tolist() == [0, 1, 0, 1] and three[7].tolist() == [0, 1, 1, 1]
-    turns = scores.conditions_of(TURNS, 2)  # a power is a letter as often
+    turns = scores.conditions_of(TURNS, TURNS.singles)  # a power is a letter as often
     assert turns.tolist() == [[1, 0], [0, 1], [0, 2], [0, 3]]
 
 
-@pytest.mark.parametrize("n_conditions", [3, 4])
-def test_a_cvae_encodes_the_original_and_decodes_each_variant(n_conditions, monkeypatch):
-    model, images = spread(CVAE(n_conditions=n_conditions)), uint8_images(4, 3)
-    x, hots = images[0][:, None] / 255, scores.conditions_of(FLIPS, n_conditions)
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("A2, A1", [[1, 0, 0], [0, 0, 1], [0, 1, 0]]), ("A1, A1 A2", [[1, 0, 0], [0, 1, 0], [0, 1, 1]])],
+)  # fmt: skip
+def test_conditions_follow_the_words_and_not_their_number(words, expected):
+    family = Family.parse(f"flip_lr,flip_ud: {words}")
+    assert scores.conditions_of(family, family.singles).tolist() == expected
+    assert torch.equal(scores.conditions_of(family, family), torch.eye(3))
+
+
+def test_conditions_that_were_not_trained():
+    with pytest.raises(InvalidInputError, match="A2"):
+        scores.conditions_of(FLIPS, Family.parse("flip_lr,flip_ud: A1"))
+    with pytest.raises(InvalidInputError, match="3 conditions.*flip_lr,flip_ud"):
+        scores.cvae_outputs(CVAE(n_conditions=3), FLIPS, uint8_images(1))
+
+
+@pytest.mark.parametrize("trained", [FLIPS, FLIPS.singles], ids=str)
+def test_a_cvae_encodes_the_original_and_decodes_each_variant(trained, monkeypatch):
+    model, images = spread(CVAE(n_conditions=len(trained.words))), uint8_images(4, 3)
+    x, hots = images[0][:, None] / 255, scores.conditions_of(FLIPS, trained)
     with torch.no_grad():
         mu, _ = model.encode(x, hots[0].repeat(3, 1))
         expected = [model.decode(mu, hots[variant].repeat(3, 1)) for variant in range(4)]
-    outputs = scores.cvae_outputs(model, FLIPS, images[0])
+    outputs = scores.cvae_outputs(model, FLIPS, images[0], trained)
     torch.testing.assert_close(outputs, torch.stack(expected))
     assert not torch.allclose(outputs[0], outputs[3], atol=1e-3)
 
     monkeypatch.setattr(scores, "CHUNK", 2)
-    by_variant = scores.by_condition(model, FLIPS, images)
+    by_variant = scores.by_condition(model, FLIPS, images, trained)
     assert tuple(by_variant) == VARIANTS
     for logits, image, result in zip(expected, images, by_variant.values(), strict=True):
         torch.testing.assert_close(result, scores.image_scores(identity, logits, image))
