@@ -3,10 +3,10 @@ well its regions are separated, and samples of the region of the originals (Appe
 
 import numpy as np
 import torch
+from scipy.spatial import procrustes
 from sklearn.decomposition import PCA, FastICA
 from sklearn.linear_model import LogisticRegression
 from sklearn.manifold import TSNE
-from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -15,6 +15,7 @@ from torch import Tensor
 from lavae_core.augmentations import Family
 from lavae_core.errors import InvalidInputError, require_known, require_whole
 from lavae_core.models import LAVAE, encode
+from lavae_core.runtime import generator
 
 NEIGHBOURS = 15
 N_LATENTS = 8000  # to which classifiers of the variant are fitted
@@ -30,6 +31,13 @@ def variant_latents(
     few = images[:, : count // len(images)]
     mu, _ = encode(model, few.flatten(0, 1))
     return mu.cpu().numpy(), [variant for variant in family.variants for _ in range(few.shape[1])]
+
+
+def shuffled(images: Tensor, seed: int) -> Tensor:
+    """Images (V, N, 28, 28) in an order of N drawn with the seed: their first ones are a sample of
+    all. (The first half of MNIST's test images is the easier one.)"""
+    source = generator("cpu", seed, "test images")
+    return images[:, torch.randperm(images.shape[1], generator=source).to(images.device)]
 
 
 def fit_ica(latents: np.ndarray, seed: int) -> FastICA:
@@ -52,15 +60,19 @@ def project(latents: np.ndarray, method: str, seed: int) -> np.ndarray:
 def accuracies(latents: np.ndarray, variants: list[str], seed: int) -> dict[str, float]:
     """Held-out accuracy (0 to 1) of a linear probe and of 15 neighbours; half is for fitting.
 
-    Chance is one over the number of variants. Those of one image may fall on both sides of the split.
+    latents (V n, 16), variants: of `variant_latents`. The variants of an image are all fitted, or
+    all held out. Chance is 1 / V.
     """
-    fit_x, test_x, fit_y, test_y = train_test_split(
-        latents, variants, test_size=0.5, random_state=seed, stratify=variants
-    )
+    count = variants.count(variants[0])
+    fitted = np.random.default_rng(seed).permutation(count) < count // 2
+    fit, labels = np.tile(fitted, len(variants) // count), np.array(variants)
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     return {
-        "linear probe": float(probe.fit(fit_x, fit_y).score(test_x, test_y)),
-        "15 neighbours": float(_nearest_neighbours(fit_x, fit_y).score(test_x, test_y)),
+        name: float(model.fit(latents[fit], labels[fit]).score(latents[~fit], labels[~fit]))
+        for name, model in (
+            ("linear probe", probe),
+            ("15 neighbours", KNeighborsClassifier(NEIGHBOURS)),
+        )
     }
 
 
@@ -73,26 +85,29 @@ def classified_as_originals(
     is left for a comparison (Section V-A, Appendix D).
     """
     half = images[:, images.shape[1] // 2 :]
-    points, variants = variant_latents(model, family, half, N_LATENTS)
-    neighbours = _nearest_neighbours(points, variants)
+    neighbours = KNeighborsClassifier(NEIGHBOURS).fit(
+        *variant_latents(model, family, half, N_LATENTS)
+    )
     return [neighbours.predict(latents.cpu().numpy()) == "original" for latents in groups]
 
 
-def _nearest_neighbours(latents: np.ndarray, variants: list[str]) -> KNeighborsClassifier:
-    """A classifier of the variant of a latent: the vote of 15 neighbours among latents (M, 16)."""
-    return KNeighborsClassifier(NEIGHBOURS).fit(latents, variants)
+def asymmetry(originals: np.ndarray, variants: np.ndarray) -> float:
+    """Share of a region's variance (0 to 1) that the region of the originals does not explain when
+    it is moved, scaled, and rotated or reflected: the residual of the best orthogonal map.
 
-
-def asymmetry(centres: np.ndarray) -> float:
-    """Relative difference in length of opposite sides of the quadrilateral of a pair's regions.
-
-    centres: (4, d), the means of original, first, second and composed. A mean over both pairs of
-    sides; 0 for a parallelogram.
+    originals, variants: latents (n, d) of the same images. 0 where the augmentation is an isometry
+    of the latent space, 1 for unrelated regions.
     """
-    o, f, s, c = centres
-    opposite = ((o - f, s - c), (o - s, f - c))
-    lengths = np.array([[np.linalg.norm(side) for side in sides] for sides in opposite])
-    return float((np.ptp(lengths, axis=1) / lengths.mean(axis=1)).mean())
+    return float(procrustes(originals, variants)[2])
+
+
+def size_ratio(regions: np.ndarray) -> float:
+    """Size of the largest region over that of the smallest, of latents (V, n, d): the geometric mean
+    of the standard deviations along the principal axes, the d-th root of a volume."""
+    sizes = [
+        np.exp(np.linalg.slogdet(np.cov(each.T)).logabsdet / 2 / each.shape[1]) for each in regions
+    ]
+    return float(max(sizes) / min(sizes))
 
 
 def bounding_box(latents: Tensor, coverage: float) -> tuple[Tensor, Tensor]:

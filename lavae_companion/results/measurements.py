@@ -28,6 +28,7 @@ from lavae_companion.paper import (
     CVAE,
     CVAE_LAVAE,
     FLIPS,
+    HEATMAP_PAIRS,
     PAIRS,
     ROTATE_FLIP,
     TO_ITSELF,
@@ -182,11 +183,13 @@ def recursion(
 ) -> Vectors:
     """1 for each test image whose recursion under `word` is stable (scores.stable), else 0.
 
-    n_images: the first ones only; None: all.
+    n_images: so many, drawn with the seed; None: all.
     """
     parsed = Family.parse(family)
-    model, originals = study.lavae(parsed), study.variants(parsed)[0, :n_images]
-    outputs, _ = scores.recursion(model, originals, word, steps)
+    images = study.variants(parsed)
+    if n_images is not None:
+        images = geometry.shuffled(images, study.setting.seed)[:, :n_images]
+    outputs, _ = scores.recursion(study.lavae(parsed), images[0], word, steps)
     name = f"stable under {word}" if steps == STEPS else f"stable under {word} for {steps} steps"
     return {f"{name}/{parsed}": scores.stable(outputs).float()}
 
@@ -273,20 +276,24 @@ def _nearest_is_itself(images: Tensor, known: Tensor) -> Tensor:
 
 
 def separation(study: Study, family: Family | str) -> Vectors:
-    """Accuracy of telling the variants apart from the latent, and asymmetry of a pair's regions."""
+    """Accuracy of telling the variants apart from the latent, the ratio of the regions' sizes, and
+    for a pair the larger asymmetry of its two augmentations."""
     parsed = Family.parse(family)
+    images = geometry.shuffled(study.variants(parsed), study.setting.seed)
     points, variants = geometry.variant_latents(
-        study.lavae(parsed), parsed, study.variants(parsed), geometry.N_LATENTS
+        study.lavae(parsed), parsed, images, geometry.N_LATENTS
     )
     accuracies = geometry.accuracies(points, variants, study.setting.seed)
     vectors = {
         f"probe/{parsed}": torch.tensor([accuracies["linear probe"]]),
         f"neighbours/{parsed}": torch.tensor([accuracies["15 neighbours"]]),
     }
+    regions = points.reshape(len(parsed.words), -1, points.shape[1])
+    vectors[f"region sizes/{parsed}"] = torch.tensor([geometry.size_ratio(regions)])
     if parsed.variants != PAIR_VARIANTS:
         return vectors
-    centres = points.reshape(len(parsed.words), -1, points.shape[1]).mean(1)
-    return vectors | {f"asymmetry/{parsed}": torch.tensor([geometry.asymmetry(centres)])}
+    worst = max(geometry.asymmetry(regions[0], single) for single in regions[1:3])
+    return vectors | {f"asymmetry/{parsed}": torch.tensor([worst])}
 
 
 def box_samples(study: Study, family: Family | str, coverage: float = COVERAGE) -> Tensor:
@@ -297,26 +304,29 @@ def box_samples(study: Study, family: Family | str, coverage: float = COVERAGE) 
 
 
 def sampling(study: Study, family: Family | str, coverage: float = COVERAGE) -> Vectors:
-    """1 where 15 neighbours classify a sample of the originals' box, or a test original, as an
-    original (Section V-A, Appendix D)."""
-    parsed = Family.parse(family)
-    model, images = study.lavae(parsed), study.variants(parsed)
+    """1 where 15 neighbours classify a sample of the originals' box, of the prior, or a test
+    original, as an original (Section V-A, Appendix D)."""
+    parsed, seed = Family.parse(family), study.setting.seed
+    model, images = study.lavae(parsed), geometry.shuffled(study.variants(parsed), seed)
     originals, _ = encode(model, images[0, : images.shape[1] // 2])
-    groups = box_samples(study, parsed, coverage), originals
-    samples, tested = geometry.classified_as_originals(model, parsed, images, *groups)
+    box = box_samples(study, parsed, coverage)
+    prior = torch.randn(box.shape, generator=generator("cpu", seed, "prior")).to(box)
+    shares = geometry.classified_as_originals(model, parsed, images, box, prior, originals)
+    names = "box samples", "prior samples", "originals"
     return {
-        f"box samples are originals/{parsed}": torch.from_numpy(samples).float(),
-        f"originals are originals/{parsed}": torch.from_numpy(tested).float(),
+        f"{name} are originals/{parsed}": torch.from_numpy(share).float()
+        for name, share in zip(names, shares, strict=True)
     }
 
 
 def rank_correlations(vectors: Vectors, families: Sequence[Family]) -> Vectors:
-    """Spearman's rho of transfer error and separability of the frozen space (Section V-B)."""
+    """Spearman's rho of transfer error and separability of the frozen space (Section V-B), and of
+    the transfers and the published ones (Figure 7), where all of its pairs are there."""
     table = transfer.cells(means(vectors), families)
-    return {
-        f"rho/{name}": torch.tensor([transfer.rank_correlation(table, name)])
-        for name in transfer.SEPARABILITIES
-    }
+    rhos = {name: transfer.rank_correlation(table, name) for name in transfer.SEPARABILITIES}
+    if tuple(families) == HEATMAP_PAIRS:
+        rhos["published cells"] = transfer.agreement(table)
+    return {f"rho/{name}": torch.tensor([rho]) for name, rho in rhos.items()}
 
 
 def _scores(model: str, family: Family, by_variant: Scores) -> Vectors:
@@ -364,7 +374,7 @@ class Measurement(Experiment):
     """One group of a profile and seed. VERSION is raised when what is measured changes."""
 
     KIND = "measurement"
-    VERSION = 4
+    VERSION = 5
     setting: Setting
     profile: Profile
     group: str

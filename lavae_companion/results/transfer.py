@@ -111,6 +111,15 @@ def rank_correlation(table: pd.DataFrame, separability: str) -> float:
     return float(spearmanr(*points.T).statistic)
 
 
+def agreement(table: pd.DataFrame) -> float:
+    """Spearman's rho of the transfers of one seed and the published ones, over the cells off the
+    diagonal of the paper's four pairs (Figure 7)."""
+    rest = off_diagonal(table)
+    cells = zip(rest["trained"], rest["evaluated"], strict=True)
+    published = [FIGURE_7.loc[trained, evaluated] for trained, evaluated in cells]
+    return float(spearmanr(rest["transfer"], published).statistic)
+
+
 def _native(means: Means, evaluated: Family) -> float:
     return means[f"LAVAE/total/{evaluated}"]
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from made_up import generator, normal, uint8_images
+from sklearn.neighbors import KNeighborsClassifier
 
 from lavae_companion.results import geometry
 from lavae_core.augmentations import Family
@@ -19,6 +20,16 @@ def test_latents_are_of_the_first_images_of_each_variant():
     assert variants == [variant for variant in FLIPS.variants for _ in range(2)]
     expected = torch.cat([encode(model, images[place, :2])[0] for place in range(4)])
     np.testing.assert_allclose(points, expected.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_shuffled_images_are_all_of_them_in_an_order_of_the_seed():
+    images = uint8_images(4, 50)
+    mixed = geometry.shuffled(images, 0)
+    order = [int((images[0] == each).flatten(1).all(1).nonzero()) for each in mixed[0]]
+    assert sorted(order) == list(range(50)) != order
+    assert torch.equal(mixed, images[:, order])  # of every variant the same
+    assert torch.equal(mixed, geometry.shuffled(images, 0))
+    assert not torch.equal(mixed, geometry.shuffled(images, 1))
 
 
 @pytest.mark.parametrize("count", [3, 0, 8.0, "8"])
@@ -71,6 +82,28 @@ def test_accuracies_of_clusters_that_are_apart_and_of_one_cloud():
     assert chance != geometry.accuracies(*clusters(0), seed=1)
 
 
+def test_the_variants_of_an_image_are_on_one_side_of_the_split():
+    """Images far apart, whose variants coincide: a classifier that knew one would know all."""
+    images = 100 * normal(40, 16).numpy()
+    variants = [variant for variant in FLIPS.variants for _ in range(40)]
+    fitted = []
+
+    def fit(self, latents, labels):
+        fitted.append((latents, labels))
+        return KNeighborsClassifier.fit(self, latents, labels)
+
+    class Recorded(KNeighborsClassifier):
+        pass
+
+    Recorded.fit = fit
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(geometry, "KNeighborsClassifier", Recorded)
+        geometry.accuracies(np.tile(images, (4, 1)), variants, seed=0)
+    latents, labels = fitted[0]
+    assert len(np.unique(latents, axis=0)) == 20 and len(latents) == 80
+    assert sorted(np.unique(labels, return_counts=True)[1]) == [20] * 4
+
+
 def test_neighbours_see_what_a_linear_probe_cannot():
     """Rings around each other are no half-spaces."""
     angles = np.linspace(0, 2 * np.pi, 200, endpoint=False)
@@ -96,21 +129,34 @@ def test_a_latent_is_an_original_where_its_neighbours_in_the_second_half_are():
 # --- symmetry ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("centres", "asymmetry"),
-    [
-        ([(0, 0), (1, 0), (0, 1), (1, 1)], 0.0),
-        ([(0, 0), (1, 0), (0.5, 1), (1.5, 1)], 0.0),  # a parallelogram that is no rectangle
-        ([(0, 0), (2, 0), (0, 1), (1, 1)], (1 / 1.5 + (2**0.5 - 1) / ((2**0.5 + 1) / 2)) / 2),
-    ],
-)
-def test_asymmetry_is_of_opposite_sides(centres, asymmetry):
-    assert geometry.asymmetry(np.array(centres, dtype=float)) == pytest.approx(asymmetry)
+def orthogonal(seed: int) -> np.ndarray:
+    return torch.linalg.qr(normal(16, 16, seed=seed))[0].double().numpy()
 
 
-def test_asymmetry_knows_no_scale_place_or_turn():
-    centres, turn = normal(4, 16).numpy(), torch.linalg.qr(normal(16, 16, seed=1))[0].numpy()
-    assert geometry.asymmetry(3 * centres @ turn + 7) == pytest.approx(geometry.asymmetry(centres))
+def test_isometries_are_symmetric_also_where_they_do_not_commute():
+    points = normal(200, 16).double().numpy() * np.linspace(1, 3, 16) + 2
+    first, second = orthogonal(1), orthogonal(2)
+    assert np.abs(first @ second - second @ first).max() > 0.1
+    for isometry in (first, second, first @ second):
+        assert geometry.asymmetry(points, 3 * points @ isometry + 7) == pytest.approx(0, abs=1e-12)
+
+
+def test_asymmetry_is_the_variance_that_no_orthogonal_map_explains():
+    points, noise = normal(20_000, 16).numpy(), normal(20_000, 16, seed=1).numpy()
+    for share in (0.1, 0.5):
+        mixed = (1 - share) ** 0.5 * points @ orthogonal(2) + share**0.5 * noise
+        assert geometry.asymmetry(points, mixed) == pytest.approx(share, abs=0.02)
+    assert geometry.asymmetry(points, noise) > 0.98
+    stretched = points * np.r_[np.full(8, 3.0), np.ones(8)]  # linear, but no isometry
+    assert geometry.asymmetry(points, stretched) == pytest.approx(0.2, abs=0.02)
+
+
+def test_the_ratio_of_sizes_is_that_of_the_deviations():
+    points, turn = normal(4, 5000, 16).numpy(), orthogonal(1)
+    assert geometry.size_ratio(points) == pytest.approx(1, abs=0.03)
+    points[2] *= 3
+    assert geometry.size_ratio(points) == pytest.approx(3, abs=0.1)
+    assert geometry.size_ratio(points @ turn + 5) == pytest.approx(geometry.size_ratio(points))
 
 
 # --- samples -------------------------------------------------------------------------------------

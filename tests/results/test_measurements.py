@@ -13,7 +13,7 @@ from lavae_companion.experiments import Setting, TransferHead, load_or_train
 from lavae_companion.paper import CVAE as CONDITIONAL
 from lavae_companion.paper import CVAE_LAVAE, HEATMAP_PAIRS, ROTATE_FLIP, SHEAR_CANNY
 from lavae_companion.profiles import PROFILES
-from lavae_companion.results import claims, measurements, scores, transfer
+from lavae_companion.results import claims, geometry, measurements, scores, transfer
 from lavae_companion.results.measurements import Measurement
 from lavae_companion.study import Study
 from lavae_core.augmentations import Family
@@ -278,16 +278,17 @@ def test_identity_is_for_flips_alone(study):
 
 
 def test_separation_is_of_the_regions_of_the_variants(study, monkeypatch):
-    """Latents at the corners of a trapezium, 40 images each."""
+    """Latents around four corners, 40 images each: a copy, and a copy that is half noise."""
     corners = 50 * torch.tensor([(0.0, 0.0), (2, 0), (0, 1), (1, 1)])
     noise = 0.01 * normal(4, 40, 2)
+    noise[1], noise[3] = noise[0], 3 * noise[0]
     points = (corners[:, None] + noise).flatten(0, 1).numpy()
     names = [variant for variant in VARIANTS for _ in range(40)]
     monkeypatch.setattr(measurements.geometry, "variant_latents", lambda *_: (points, names))
     mean = measurements.means(measurements.separation(study, FLIPS))
     assert mean[f"probe/{FLIPS}"] == mean[f"neighbours/{FLIPS}"] == 1
-    expected = (1 / 1.5 + (2**0.5 - 1) / ((2**0.5 + 1) / 2)) / 2
-    assert mean[f"asymmetry/{FLIPS}"] == pytest.approx(expected, abs=1e-3)
+    assert mean[f"asymmetry/{FLIPS}"] > 0.5  # of the second region, the worse one
+    assert mean[f"region sizes/{FLIPS}"] == pytest.approx(3, rel=0.3)
 
 
 def test_box_samples_are_of_the_latents_of_training_originals_and_of_the_seed(study):
@@ -312,9 +313,13 @@ def test_sampling_compares_the_box_with_the_first_half_of_the_test_originals(stu
     monkeypatch.setattr(measurements.geometry, "classified_as_originals", classified)
     study.latents = lambda family: normal(500, 16)
     vectors = measurements.sampling(study, FLIPS)
-    assert groups[0].shape == (1000, 16)
-    assert torch.equal(groups[1], torch.eye(16)[:2])  # the perfect latents of two of four
-    assert vectors[f"originals are originals/{FLIPS}"].tolist() == [1, 0]
+    box, prior, tested = groups
+    assert box.shape == prior.shape == (1000, 16)
+    assert abs(prior.mean()) < 0.05 and abs(prior.std() - 1) < 0.05
+    shuffled = geometry.shuffled(study.model.images, 0)[0, :2]  # two of four
+    assert torch.equal(tested, study.model.encode(shuffled[:, None] / 255)[0])
+    assert vectors[f"originals are originals/{FLIPS}"].sum() == (tested[:, 0] > 0.5).sum()
+    assert 0.2 < vectors[f"prior samples are originals/{FLIPS}"].mean() < 0.5
     share = vectors[f"box samples are originals/{FLIPS}"].mean()
     assert 0.2 < share < 0.5
 

@@ -3,6 +3,7 @@
 import pytest
 
 from lavae_companion.paper import (
+    FIGURE_7,
     FLIPS,
     HEATMAP_PAIRS,
     MINI_EDGE,
@@ -45,6 +46,18 @@ def test_the_best_transfer_leaves_the_diagonal_out(means):
     assert table.loc[str(FLIPS), ["self-transfer", "best transfer", "from"]].tolist() == [
         400, 220, str(LAST),
     ]  # fmt: skip
+
+
+def test_agreement_is_with_the_published_cells_off_the_diagonal(means):
+    for trained in PAIRS:
+        for evaluated in PAIRS:
+            published = float(FIGURE_7.loc[str(trained), str(evaluated)])
+            means[f"{head_on(trained)}/total/{evaluated}"] = 2 * published + 1
+        means[f"LAVAE/total/{trained}"] = 1e6
+    assert transfer.agreement(transfer.cells(means, PAIRS)) == pytest.approx(1)
+    for name in means:
+        means[name] *= -1
+    assert transfer.agreement(transfer.cells(means, PAIRS)) == pytest.approx(-1)
 
 
 def test_published_wins_are_the_cells_below_their_native_training():
