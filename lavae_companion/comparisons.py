@@ -17,7 +17,7 @@ class JointObjective:
 
     images: uint8 (V, N, 28, 28), the originals first; singles: the places among them of A1, ..., Ak.
     A sample is an original with its variants, so that the maps see matching latents. The map error
-    is a sum over latent dimensions, on the scale of the other terms.
+    is a sum over latent dimensions, on the scale of the other terms, times map_weight.
     """
 
     def __init__(
@@ -27,9 +27,11 @@ class JointObjective:
         singles: Sequence[int],
         orders: Orders,
         antithetic: bool = False,
+        map_weight: float = 1.0,
     ):
         self.module, self._images, self._orders = model, images, orders
         self._singles, self._antithetic = list(singles), antithetic
+        self._map_weight = map_weight
         self.size, self.images_per_sample = images.shape[1], len(images)
 
     def losses(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
@@ -40,7 +42,8 @@ class JointObjective:
         by_variant = z.unflatten(0, (-1, len(self._images), len(index)))  # (S, V, B, d)
         matrices = self.module.maps.matrices
         error = losses.map_error(by_variant[:, :1] @ matrices, by_variant[:, self._singles])
-        terms["maps"] = error / len(by_variant) + len(index) * order_penalty(matrices, self._orders)
+        error = self._map_weight * error / len(by_variant)
+        terms["maps"] = error + len(index) * order_penalty(matrices, self._orders)
         return terms
 
 

@@ -5,7 +5,7 @@ its result, and knows how to make and to load it. Later stages contain the stage
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,8 +25,8 @@ from lavae_core.errors import (
     require_whole,
 )
 from lavae_core.initialisation import random_maps, start_at_components
-from lavae_core.latent_maps import Moments, NonLinearMaps, fit_exact
-from lavae_core.models import CVAE, LATENT_DIM, LAVAE, Decoder, encode_variants
+from lavae_core.latent_maps import WIDTH, Moments, NonLinearMaps, fit_exact
+from lavae_core.models import CVAE, LATENT_DIM, LAVAE, NATIVE, Decoder, encode_variants
 from lavae_core.runtime import THREADS, Runtime
 from lavae_core.through_maps import ThroughMapsObjective
 from lavae_core.training import Schedule
@@ -42,6 +42,11 @@ N_FITTED = 15_000
 def _family(key: str = "pair") -> Any:
     """A field that holds a Family; `key` names it in specifications, as it always has."""
     return field(metadata={"key": key})
+
+
+def _added(default: Any) -> Any:
+    """A field that is in specifications only where it is not `default`: older keys stay."""
+    return field(default=default, metadata={"added": True})
 
 
 @dataclass(frozen=True)
@@ -115,11 +120,26 @@ class Experiment:
         model.save_pretrained(folder, about)
 
     def train(self, objective: objectives.Objective, schedule: Schedule, checkpoint: Path) -> dict:
-        """Run the training loop; returns metadata for the manifest."""
+        """Run the training loop; returns metadata for the manifest.
+
+        At a constant rate, the state after a power of two of epochs is that of a shorter training,
+        and is kept for it: `load_or_train(at_epochs(self, 4))` then has no step left to do.
+        """
         return training.train(
             objective, schedule, seed=self.setting.seed, runtime=self.setting.runtime,
-            checkpoint=checkpoint, label=self.label,
+            checkpoint=checkpoint, label=self.label, states=self._states(objective, schedule),
         )  # fmt: skip
+
+    def _states(self, objective: objectives.Objective, schedule: Schedule) -> dict[int, Path]:
+        states = {}
+        epochs = 1
+        while schedule.decay == "constant" and epochs < schedule.epochs:
+            shorter = at_epochs(self, epochs)
+            if not store.exists(shorter.KIND, shorter.spec()):
+                steps = training.total_steps(objective, shorter.schedule)
+                states[steps] = store.checkpoint(shorter.KIND, shorter.spec())
+            epochs *= 2
+        return states
 
     def _stages(self) -> list["Experiment"]:
         """This experiment and those that it stands on."""
@@ -135,9 +155,18 @@ def _as_json(value: Any) -> Any:
         own = {each.name: _as_json(getattr(value, each.name)) for each in fields(value)}
         return own | {"dataset": data.label(value.dataset)}
     if is_dataclass(value):
-        keys = {each.name: each.metadata.get("key", each.name) for each in fields(value)}
-        return {key: _as_json(getattr(value, name)) for name, key in keys.items() if key}
+        return {
+            key: _as_json(getattr(value, each.name))
+            for each in fields(value)
+            if (key := each.metadata.get("key", each.name))
+            and not (each.metadata.get("added") and getattr(value, each.name) == each.default)
+        }
     return value
+
+
+def at_epochs(experiment: Any, epochs: float) -> Any:
+    """The same training for another number of epochs."""
+    return replace(experiment, schedule=replace(experiment.schedule, epochs=epochs))
 
 
 class _OfLAVAE(Experiment):
@@ -271,12 +300,13 @@ def single_latents(stage1: TrainedVAE) -> Latents:
 class FittedMaps(_OnStage1, _OfLAVAE):
     """Stage 1 and its latent maps (stage 2), one for each generator. solver: "exact" on the first
     N_FITTED originals and their single variants, "means" on their posterior means instead of samples
-    of the posterior, or "sgd" on all, with a schedule."""
+    of the posterior, or "sgd" on all, with a schedule. stage1: of a joint training, these maps
+    replace its own."""
 
     KIND = "maps"
     VERSION = 3
     READS = (Latents,)
-    stage1: TrainedVAE
+    stage1: "TrainedVAE | JointLAVAE"
     solver: str = "exact"
     lambda_inv: float = 1.0
     schedule: Schedule | None = None
@@ -309,12 +339,16 @@ class FittedMaps(_OnStage1, _OfLAVAE):
 
 @dataclass(frozen=True)
 class TrainedNonLinearMaps(_OnStage1):
-    """Non-linear latent maps on the same stage 1 (ablation of Section IV-B)."""
+    """Non-linear latent maps on the same stage 1 (ablation of Section IV-B). width: hidden units."""
 
     KIND = "nonlinear"
     READS = (Latents,)
     stage1: TrainedVAE
     schedule: Schedule
+    width: int = _added(WIDTH)
+
+    def __post_init__(self) -> None:
+        require_whole("width", self.width, 1)
 
     @property
     def label(self) -> str:
@@ -322,14 +356,14 @@ class TrainedNonLinearMaps(_OnStage1):
 
     def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
         mu, logvar = load_or_train(single_latents(self.stage1))
-        maps = self.setting.fresh(NonLinearMaps, n_maps=len(mu) - 1)
+        maps = self.setting.fresh(NonLinearMaps, n_maps=len(mu) - 1, width=self.width)
         objective = objectives.MapObjective(maps, mu, logvar)
         metadata = self.train(objective, self.schedule, checkpoint)
         save_file(maps.state_dict(), folder / TENSORS)
         return metadata
 
     def load(self, folder: Path) -> NonLinearMaps:
-        maps = NonLinearMaps(len(self.family.generators), self.setting.latent_dim)
+        maps = NonLinearMaps(len(self.family.generators), self.setting.latent_dim, self.width)
         try:
             maps.load_state_dict(load_file(folder / TENSORS))
         except RuntimeError as error:
@@ -378,6 +412,35 @@ class TransferHead(_OfLAVAE):
 
 
 @dataclass(frozen=True)
+class FineTunedNative(_OfLAVAE):
+    """The native decoder trained on, as a head named `NAME`, on posterior means of the variants,
+    directly encoded: the control of a transfer head for the same family. It misses the noise of
+    stage 1 as a head does, but sees no mapped latents."""
+
+    KIND = "tuned"
+    NAME = "fine-tuned"
+    maps: FittedMaps
+    schedule: Schedule
+
+    @property
+    def setting(self) -> Setting:
+        return self.maps.setting
+
+    @property
+    def label(self) -> str:
+        return f"native decoder, fine-tuned, {self.maps.family}"
+
+    def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
+        base, images = load_or_train(self.maps), self.setting.variants(self.maps.family)
+        decoder = self.setting.fresh(Decoder)
+        decoder.load_state_dict(base.decoders[NATIVE].state_dict())
+        objective = objectives.HeadObjective(decoder, encode_variants(base, images)[0], images)
+        metadata = self.train(objective, self.schedule, checkpoint)
+        base.with_head(self.NAME, decoder).save_pretrained(folder)
+        return metadata
+
+
+@dataclass(frozen=True)
 class TrainedCVAE(Experiment):
     """A CVAE (Section V-C). how: "conditional" or "lavae", the two trainings of the paper."""
 
@@ -413,8 +476,8 @@ class TrainedCVAE(Experiment):
 class JointLAVAE(_OfLAVAE):
     """Stages 1 and 2 trained at once (the negative result of Section IV-B).
 
-    start: as that of the two stages that it is compared with. Raises InvalidInputError for a family
-    without one of its single variants.
+    start: as that of the two stages that it is compared with. map_weight: of the maps' error.
+    Raises InvalidInputError for a family without one of its single variants.
     """
 
     KIND = "joint"
@@ -424,8 +487,10 @@ class JointLAVAE(_OfLAVAE):
     schedule: Schedule
     antithetic: bool = False
     start: TrainedVAE | None = None
+    map_weight: float = _added(1.0)
 
     def __post_init__(self) -> None:
+        require_number("map_weight", self.map_weight)
         for letter in self.family.letters:
             require_known("word of the family for joint training:", letter, self.family.words)
 
@@ -455,7 +520,9 @@ class JointLAVAE(_OfLAVAE):
         """What trains `model` on `images`; the maps begin at random."""
         orders = self.family.orders
         model.maps = self.setting.fresh(random_maps, n_maps=len(orders))
-        return comparisons.JointObjective(model, images, self.singles, orders, self.antithetic)
+        return comparisons.JointObjective(
+            model, images, self.singles, orders, self.antithetic, self.map_weight
+        )
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,11 @@ def get_or_make(
     return result
 
 
+def checkpoint(kind: str, spec: dict[str, Any]) -> Path:
+    """Where the training of (kind, spec) keeps its state while it runs."""
+    return _checkpoint(paths.artifacts_dir() / f"{kind}-{key_of(spec)}")
+
+
 def exists(kind: str, spec: dict[str, Any]) -> bool:
     """Whether the store has an artifact of (kind, spec); it may still turn out to be damaged."""
     return (paths.artifacts_dir() / f"{kind}-{key_of(spec)}").is_dir()

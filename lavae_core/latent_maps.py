@@ -15,7 +15,7 @@ from lavae_core.augmentations import to_float
 from lavae_core.errors import InvalidInputError, require_known, require_number, require_whole
 
 Orders = Sequence[int | None]  # of each augmentation: the power that is the identity, if any
-WIDTH = 8  # of the non-linear maps (Section IV-B)
+WIDTH = 8  # of the authors' non-linear maps (Section IV-B)
 MAX_POWER = 1000
 
 _LETTER = re.compile(r"(?P<name>[^\s^]+?)(?:\^(?P<power>-?\d+))?")
@@ -127,17 +127,17 @@ class LatentMaps(nn.Module):
 
 
 class NonLinearMaps(nn.Module):
-    """The ablation of Section IV-B: each map an MLP 16 -> 8 -> 8 -> 16; composable but not invertible."""
+    """The ablation of Section IV-B: each map an MLP 16 -> width -> width -> 16, without an inverse."""
 
-    def __init__(self, n_maps: int = 2, latent_dim: int = 16):
+    def __init__(self, n_maps: int = 2, latent_dim: int = 16, width: int = WIDTH):
         super().__init__()
         self.networks = nn.ModuleList(
             nn.Sequential(
-                nn.Linear(latent_dim, WIDTH),
+                nn.Linear(latent_dim, width),
                 nn.ReLU(),
-                nn.Linear(WIDTH, WIDTH),
+                nn.Linear(width, width),
                 nn.ReLU(),
-                nn.Linear(WIDTH, latent_dim),
+                nn.Linear(width, latent_dim),
             )  # fmt: skip
             for _ in range(n_maps)
         )

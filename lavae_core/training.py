@@ -12,6 +12,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,7 @@ def train(
     runtime: Runtime,
     checkpoint: Path,
     label: str,
+    states: Mapping[int, Path] | None = None,
 ) -> dict[str, Any]:
     """Train `objective.module` in place; return its "curve" and "seconds".
 
@@ -142,6 +144,7 @@ def train(
     "seconds" includes earlier, interrupted runs up to their last checkpoint. The run resumes from
     the file `checkpoint` where it exists; the caller removes it once the result is safe. A progress
     bar on stderr, named `label`, is shown on a terminal and in a notebook.
+    states: where else to write the state after so many steps, as a checkpoint of a shorter run.
     Raises TrainingError for a loss that is not finite, naming the step; the last state is kept.
     """
     total, batch = total_steps(objective, schedule), samples_per_step(objective, schedule)
@@ -171,6 +174,8 @@ def train(
             window.clear()
         if step % CHECKPOINT_STEPS == 0 and step < total:
             _save(checkpoint, optimizer, step, curve, time.monotonic() - started)
+        if states and step in states:
+            _save(states[step], optimizer, step, curve, time.monotonic() - started)
     bar.close()
     optimizer.release()
     return {"curve": curve, "seconds": round(time.monotonic() - started, 3)}
