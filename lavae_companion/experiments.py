@@ -44,9 +44,9 @@ def _family(key: str = "pair") -> Any:
     return field(metadata={"key": key})
 
 
-def _added(default: Any) -> Any:
+def _added(default: Any, **options: Any) -> Any:
     """A field that is in specifications only where it is not `default`: older keys stay."""
-    return field(default=default, metadata={"added": True})
+    return field(default=default, metadata={"added": True}, **options)
 
 
 @dataclass(frozen=True)
@@ -487,7 +487,7 @@ class JointLAVAE(_OfLAVAE):
     schedule: Schedule
     antithetic: bool = False
     start: TrainedVAE | None = None
-    map_weight: float = _added(1.0)
+    map_weight: float = _added(1.0, kw_only=True)
 
     def __post_init__(self) -> None:
         require_number("map_weight", self.map_weight)

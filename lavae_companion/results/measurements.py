@@ -24,8 +24,8 @@ from lavae_companion.experiments import (
     TrainedThroughMaps,
     load_or_train,
 )
+from lavae_companion.paper import CVAE as CONDITIONAL
 from lavae_companion.paper import (
-    CVAE,
     CVAE_LAVAE,
     FLIPS,
     HEATMAP_PAIRS,
@@ -40,7 +40,7 @@ from lavae_companion.results.scores import Scores
 from lavae_companion.study import Study
 from lavae_core.augmentations import PAIR_VARIANTS, Family
 from lavae_core.errors import InvalidInputError, require_known
-from lavae_core.models import LATENT_DIM, LAVAE, NATIVE, encode
+from lavae_core.models import CVAE, LATENT_DIM, LAVAE, NATIVE, encode
 from lavae_core.runtime import generator
 
 Vectors = dict[str, Tensor]
@@ -76,15 +76,15 @@ def lavae(study: Study, family: Family | str) -> Vectors:
     parsed = Family.parse(family)
     images, model = study.variants(parsed), study.lavae(parsed)
     return (
-        _scores("LAVAE", parsed, scores.through_maps(model, parsed, images))
-        | _scores("directly encoded", parsed, scores.directly_encoded(model, parsed, images))
+        named("LAVAE", parsed, scores.through_maps(model, parsed, images))
+        | named("directly encoded", parsed, scores.directly_encoded(model, parsed, images))
         | _mean_image(study, parsed)
     )
 
 
 def _mean_image(study: Study, family: Family) -> Vectors:
     images, means = study.variants(family), study.mean_images(family)
-    return _scores("mean image", family, scores.mean_image(family, images, means))
+    return named("mean image", family, scores.mean_image(family, images, means))
 
 
 def rivals(study: Study, family: Family | str) -> Vectors:
@@ -94,16 +94,16 @@ def rivals(study: Study, family: Family | str) -> Vectors:
     return (
         cvae(study, parsed, "conditional")
         | cvae(study, parsed, "lavae")
-        | _scores("VAE", parsed, scores.directly_encoded(study.vae(), parsed, images))
+        | named("VAE", parsed, scores.directly_encoded(study.vae(), parsed, images))
     )
 
 
 def cvae(study: Study, family: Family | str, how: str) -> Vectors:
     """A CVAE of Section V-C; how: "conditional" or "lavae"."""
     parsed = Family.parse(family)
-    name, trained = (CVAE, parsed) if how == "conditional" else (CVAE_LAVAE, parsed.singles)
+    name, trained = (CONDITIONAL, parsed) if how == "conditional" else (CVAE_LAVAE, parsed.singles)
     model, images = study.cvae(parsed, how), study.variants(parsed)
-    return _scores(name, parsed, scores.by_condition(model, parsed, images, trained))
+    return named(name, parsed, scores.by_condition(model, parsed, images, trained))
 
 
 def parameters(model: LAVAE) -> Vectors:
@@ -199,7 +199,7 @@ def heads(study: Study, trained: Family | str, evaluated: Family | str) -> Vecto
     source, target = Family.parse(trained), Family.parse(evaluated)
     model, images = study.transfer(source, target), study.variants(target)
     by_variant = scores.through_maps(model, target, images, str(target))
-    return _scores(head_on(source), target, by_variant) | _mean_image(study, target)
+    return named(head_on(source), target, by_variant) | _mean_image(study, target)
 
 
 def heatmap(study: Study, families: Sequence[Family]) -> Vectors:
@@ -217,14 +217,14 @@ def nonlinear(study: Study, family: Family | str) -> Vectors:
     parsed = Family.parse(family)
     model, images = study.lavae(parsed), study.variants(parsed)
     by_variant = scores.through_maps(model, parsed, images, maps=study.nonlinear(parsed))
-    return _scores("non-linear maps", parsed, by_variant)
+    return named("non-linear maps", parsed, by_variant)
 
 
 def joint(study: Study, family: Family | str) -> Vectors:
     """Stages 1 and 2 trained jointly, through the maps and directly encoded."""
     parsed = Family.parse(family)
     model, images = study.joint(parsed), study.variants(parsed)
-    return _scores("joint training", parsed, scores.through_maps(model, parsed, images)) | _scores(
+    return named("joint training", parsed, scores.through_maps(model, parsed, images)) | named(
         "joint training, directly encoded", parsed, scores.directly_encoded(model, parsed, images)
     )
 
@@ -240,10 +240,12 @@ def trained_through_maps(
     )
 
 
-def identity(study: Study, pair: Family | str) -> Vectors:
+def identity(
+    study: Study, pair: Family | str, cvae: CVAE | None = None, name: str = CONDITIONAL
+) -> Vectors:
     """Whether augmented outputs still show the image that was encoded, for the pair of flips.
 
-    "identity": share of the three augmented outputs that, flipped back, are nearest among all test
+    cvae, name: another conditional CVAE than the study's. "identity": share of the three augmented outputs that, flipped back, are nearest among all test
     originals to the one they were made from; "copies": the same without flipping back.
     """
     parsed = Family.parse(pair)
@@ -251,19 +253,20 @@ def identity(study: Study, pair: Family | str) -> Vectors:
     images, model = study.variants(parsed), study.lavae(parsed)
     mu, _ = encode(model, images[0])
     words = list(parsed.latent_words.values())[1:]
-    by_condition = scores.cvae_outputs(study.cvae(parsed, "conditional"), parsed, images[0])
+    conditional = cvae or study.cvae(parsed, "conditional")
+    by_condition = scores.cvae_outputs(conditional, parsed, images[0])
     outputs = {
         "LAVAE": [scores.decoded(model, mu, word) for word in words],
-        CVAE: list(by_condition[1:].sigmoid().squeeze(2)),
+        name: list(by_condition[1:].sigmoid().squeeze(2)),
     }
     undo = ((-1,), (-2,), (-2, -1))  # flips are their own inverses
     known = images[0].flatten(1).float().div(255)
     vectors = {}
-    for name, augmented in outputs.items():
+    for model_name, augmented in outputs.items():
         back = [image.flip(axes) for image, axes in zip(augmented, undo, strict=True)]
         for what, compared in (("identity", back), ("copies", augmented)):
             shares = [_nearest_is_itself(image, known).float() for image in compared]
-            vectors[f"{what}/{name}/{parsed}"] = torch.stack(shares).mean(0)
+            vectors[f"{what}/{model_name}/{parsed}"] = torch.stack(shares).mean(0)
     return vectors
 
 
@@ -329,12 +332,28 @@ def rank_correlations(vectors: Vectors, families: Sequence[Family]) -> Vectors:
     return {f"rho/{name}": torch.tensor([rho]) for name, rho in rhos.items()}
 
 
-def _scores(model: str, family: Family, by_variant: Scores) -> Vectors:
+def named(model: str, family: Family, by_variant: Scores) -> Vectors:
+    """Scores under their names, with sums over variants: "total"; "singles", those of one letter;
+    "trained", the original and these; "compositions", the others."""
+    words = dict(zip(family.variants, family.words, strict=True))
+    singles = [variant for variant, word in words.items() if word in family.letters]
+    kinds = {
+        "total": family.variants,
+        "singles": singles,
+        "trained": ["original", *singles],
+        "compositions": [v for v in family.variants if v not in ("original", *singles)],
+    }
     vectors = {}
     for place, name in enumerate((model, f"{model}, SSE")):
         each = {variant: pair[place] for variant, pair in by_variant.items()}
-        each["total"] = torch.stack(list(each.values())).sum(0)
-        vectors |= {f"{name}/{variant}/{family}": vector for variant, vector in each.items()}
+        sums = {
+            kind: torch.stack([each[v] for v in chosen]).sum(0)
+            for kind, chosen in kinds.items()
+            if chosen
+        }
+        vectors |= {
+            f"{name}/{variant}/{family}": vector for variant, vector in (each | sums).items()
+        }
     return vectors
 
 
@@ -380,7 +399,11 @@ class Measurement(Experiment):
     group: str
 
     def __post_init__(self) -> None:
-        require_known("group of measurements", self.group, GROUPS)
+        require_known("group of measurements", self.group, self.groups)
+
+    @property
+    def groups(self) -> Mapping[str, Callable[[Study], Vectors]]:
+        return GROUPS
 
     @property
     def families(self) -> list[Family]:
@@ -402,7 +425,7 @@ class Measurement(Experiment):
         return f"{self.group}, seed {self.setting.seed}"
 
     def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
-        return self._write(GROUPS[self.group](Study.of(self.profile, self.setting)), folder)
+        return self._write(self.groups[self.group](Study.of(self.profile, self.setting)), folder)
 
     def keep(self, vectors: Vectors) -> None:
         """Put what was measured on another machine into the store of this one."""
@@ -425,18 +448,21 @@ def _kinds(base: type[Experiment]) -> list[type[Experiment]]:
 
 
 def by_seed(
-    study: Study, seeds: Iterable[int], groups: Iterable[str] = tuple(GROUPS)
+    study: Study,
+    seeds: Iterable[int],
+    groups: Iterable[str] = tuple(GROUPS),
+    kind: type[Measurement] = Measurement,
 ) -> dict[int, Vectors]:
     """The vectors of these seeds and groups, from the store or measured now.
 
-    study: profile, device and data set; its own seed is not added.
+    study: profile, device and data set; its own seed is not added. kind: whose groups.
     """
     return {
         seed: {
             name: vector
             for group in groups
             for name, vector in load_or_train(
-                Measurement(replace(study.setting, seed=seed), study.profile, group)
+                kind(replace(study.setting, seed=seed), study.profile, group)
             ).items()
         }
         for seed in seeds
