@@ -235,7 +235,7 @@ def trained_through_maps(
     """As `joint`, of a model trained through the maps; options: of Study.through_maps."""
     parsed = Family.parse(family)
     model, images = study.through_maps(parsed, **options), study.variants(parsed)
-    return _scores(name, parsed, scores.through_maps(model, parsed, images)) | _scores(
+    return named(name, parsed, scores.through_maps(model, parsed, images)) | named(
         f"{name}, directly encoded", parsed, scores.directly_encoded(model, parsed, images)
     )
 

@@ -157,7 +157,7 @@ def test_the_weight_of_the_maps_scales_their_error_alone(setting):
     model, images = spread(LAVAE()), uint8_images(4, 3)
     index, source = torch.arange(3), torch.Generator()
     terms = [
-        experiments.objectives.JointObjective(
+        experiments.comparisons.JointObjective(
             model, images, [1, 2], (None, None), map_weight=weight
         ).losses(index, source.manual_seed(0))
         for weight in (1.0, 16.0)
