@@ -6,9 +6,8 @@ why each was chosen, `post_hoc` which were chosen or changed after results had b
 A statistic is the mean of a measured vector over the test images, or the ratio of two such means; a
 probe's accuracy, an asymmetry or a rank correlation is one number a seed. Its value is the mean over
 seeds, and its 95% interval combines, as independent, the sampling of seeds (Student's t) and that of
-test images (delta method, normal; the seeds share the test set, so it is not divided by their number):
-half width = sqrt((t s / sqrt(n))^2 + (1.96 e)^2), with s the standard deviation over the n seeds and
-e the mean of the standard errors over images. claims_seeds.csv has each seed's value and e.
+test images (delta method, normal; the seeds share the test set, so it is not divided by their number;
+statistics.py). claims_seeds.csv has each seed's value and its standard error over images.
 """
 
 import textwrap
@@ -19,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
 from lavae_companion.paper import (
     CVAE,
@@ -41,6 +39,7 @@ from lavae_companion.paper import (
     WIDTHS,
     head_on,
 )  # fmt: skip
+from lavae_companion.results.statistics import interval, is_descriptive, sign_test, standard_error
 from lavae_companion.results.transfer import published_wins
 from lavae_core.errors import InvalidInputError, require_known, require_number
 
@@ -437,37 +436,22 @@ def seed_values(seeds: Mapping[int, Vectors]) -> pd.DataFrame:
 def _statistic(part: Part, vectors: Vectors) -> dict[str, float]:
     top = np.asarray(vectors[part.measured], dtype=np.float64)
     if part.against is None:
-        return {"value": top.mean(), "standard_error": _standard_error(top),
+        return {"value": top.mean(), "standard_error": standard_error(top),
                 "measured": top.mean(), "against": np.nan, "images": len(top)}  # fmt: skip
     below = np.asarray(vectors[part.against], dtype=np.float64)
     ratio = top.mean() / below.mean()
     if len(top) == len(below):  # the same test images: their errors go together
-        error = _standard_error(top - ratio * below)
+        error = standard_error(top - ratio * below)
     else:
-        error = float(np.hypot(_standard_error(top), ratio * _standard_error(below)))
+        error = float(np.hypot(standard_error(top), ratio * standard_error(below)))
     return {"value": ratio, "standard_error": error / below.mean(),
             "measured": top.mean(), "against": below.mean(), "images": len(top)}  # fmt: skip
 
 
-def _standard_error(values: np.ndarray) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
-
-
-def interval(values: np.ndarray, standard_errors: np.ndarray) -> tuple[float, float, float]:
-    """Mean over seeds and its 95% interval (see the module). One seed: of its test images alone,
-    NaN where that seed has a single number."""
-    n, image_error = len(values), standard_errors.mean()
-    if n == 1 and image_error == 0:
-        return float(values[0]), np.nan, np.nan
-    spread = student.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else 0.0
-    half = float(np.hypot(spread, 1.96 * image_error))
-    value = float(values.mean())
-    return value, value - half, value + half
-
-
 def table(seeds: Mapping[int, Vectors]) -> pd.DataFrame:
     """Every claim: a row for each part, with value, 95% interval (low, high), criterion, reason,
-    post_hoc, published value, part_verdict, and the claim's verdict.
+    post_hoc, published value, part_verdict, and the claim's verdict; sign_p of a sign test over
+    seeds; "descriptive" where a value is too near to its threshold for so few seeds.
 
     seeds: the vectors of each seed. Raises InvalidInputError without a seed.
     """
@@ -493,6 +477,10 @@ def _row(part: Part, claim: Claim, per_seed: pd.DataFrame, seeds: Mapping[int, V
     if own.empty:
         return row | {"part_verdict": NOT_MEASURED}
     value, low, high = _interval_of(part, own)
+    if part.side != "equal to":
+        near = is_descriptive(value, part.threshold, len(own))
+        sign_p = sign_test(own["value"].to_numpy(), part.threshold, part.side)
+        row |= {"sign_p": sign_p, "descriptive": "descriptive" if near else ""}
     return row | {
         "value": value, "low": low, "high": high,
         "published": part.published(next(iter(seeds.values()))),
@@ -524,17 +512,21 @@ def judge(part: Part, low: float, high: float) -> str:
 
 
 def _together(verdicts: list[str], scope: str) -> str:
-    """The verdict on a claim: all parts have to hold, or some."""
+    """The verdict on a claim: all parts have to hold, or some. It is open where a part that was not
+    measured could change it."""
     measured = [verdict for verdict in verdicts if verdict != NOT_MEASURED]
+    missing = len(measured) < len(verdicts)
     if not verdicts:
         return NOT_TESTABLE
     if not measured:
         return NOT_MEASURED
-    if HOLDS in measured and (scope == "some" or set(measured) == {HOLDS}):
+    if HOLDS in measured and scope == "some":
         return HOLDS
+    if set(measured) == {HOLDS}:
+        return INCONCLUSIVE if missing else HOLDS
     if HOLDS in measured:
         return IN_PART
-    if INCONCLUSIVE in measured:
+    if INCONCLUSIVE in measured or (missing and scope == "some"):
         return INCONCLUSIVE
     return EQUIVALENT if set(measured) == {EQUIVALENT} else FAILS
 
@@ -563,7 +555,7 @@ def _report_of(claim: Claim, vectors: Vectors, seed: int, dataset: str) -> list[
         return [f"not testable: {claim.note}"]
     parts = [part for part in claim.parts if part.is_in(vectors)]
     if not parts:
-        return ["not published for what was measured here: no verdict"]
+        return ["not measured here: no verdict"]
     lines, verdicts = [], []
     for part in parts:
         statistic = _statistic(part, vectors)

@@ -269,3 +269,17 @@ def test_latents_with_the_variant_are_told_apart_and_others_not(monkeypatch):
     model.entangled = 1.0
     assert controls.variant_probe(Asked(), model).item() == 1 and free < 0.5
     assert np.isfinite(free)
+
+
+# --- training length -----------------------------------------------------------------------------
+
+
+def test_a_length_is_the_papers_recipe_for_so_many_epochs(setting):
+    profile = controls.at_length(4)
+    study = Study.of(profile, setting)
+    stage1 = study.stage1(FLIPS)
+    assert stage1 == at_epochs(TrainedVAE(setting, FLIPS, PROFILES["paper"].flips), 4)
+    assert study.stage1(None).schedule.epochs == 16  # originals alone are a quarter of the images
+    assert controls.matched_schedule(profile, "conditional").epochs == 4
+    style = controls.matched_schedule(profile, "lavae")
+    assert (style.epochs, style.lr, style.decay) == (16, 1e-3, "constant")
