@@ -439,12 +439,13 @@ def _statistic(part: Part, vectors: Vectors) -> dict[str, float]:
         return {"value": top.mean(), "standard_error": standard_error(top),
                 "measured": top.mean(), "against": np.nan, "images": len(top)}  # fmt: skip
     below = np.asarray(vectors[part.against], dtype=np.float64)
-    ratio = top.mean() / below.mean()
+    divisor = below.mean() or np.nan  # over 0 the ratio is undefined, and the part inconclusive
+    ratio = top.mean() / divisor
     if len(top) == len(below):  # the same test images: their errors go together
         error = standard_error(top - ratio * below)
     else:
         error = float(np.hypot(standard_error(top), ratio * standard_error(below)))
-    return {"value": ratio, "standard_error": error / below.mean(),
+    return {"value": ratio, "standard_error": error / divisor,
             "measured": top.mean(), "against": below.mean(), "images": len(top)}  # fmt: skip
 
 
