@@ -61,7 +61,7 @@ def bce(study: Study, family: Family, model: LAVAE) -> dict[str, float]:
 
 def _write_model(study: Study, family: Family, folder: Path) -> dict[str, Any]:
     """Write one file; its entry in the list."""
-    print(f"{family}: training takes minutes if there is no model yet, scoring half a minute")
+    print(f"{family}: a minute, and some more if it is not trained yet ...", flush=True)
     model = study.lavae(family)
     trained, content = bce(study, family, model), safetensors.torch.save(halved(model))
     model.load_state_dict(safetensors.torch.load(content))
