@@ -4,6 +4,7 @@ A family of augmentations fills the latent space (stage 1), linear maps are fitt
 and a new decoder head transfers the maps to another family (stage 3).
 """
 
+from lavae_core import threads  # first: it is to be there before torch
 from lavae_core.augmentations import AUGMENTATIONS, Family, augmentation, to_float, variants
 from lavae_core.data import ImageSet, load
 from lavae_core.errors import LavaeError
@@ -15,5 +16,5 @@ __version__ = "2.0.0"
 __all__ = [
     "AUGMENTATIONS", "CVAE", "LAVAE", "Decoder", "Encoder", "Family", "ImageSet", "LatentMaps",
     "LavaeError", "Moments", "NonLinearMaps", "Schedule", "augmentation", "encode", "fit_exact",
-    "inverse_word", "load", "to_float", "train", "variants",
+    "inverse_word", "load", "threads", "to_float", "train", "variants",
 ]  # fmt: skip

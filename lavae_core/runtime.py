@@ -7,13 +7,11 @@ import os
 from dataclasses import dataclass
 
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from lavae_core import threads
 from lavae_core.errors import InvalidInputError
-
-# The thread count changes the order of sums and so the last bits of a result. Two, the size of the
-# smallest laptop that the project promises to run on, is used everywhere, so results agree.
-THREADS = 2
+from lavae_core.threads import THREADS
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
@@ -29,7 +27,10 @@ class Runtime:
     precision: str
 
     def autocast(self) -> contextlib.AbstractContextManager:
-        """Context in which matrix products run in the runtime's precision."""
+        """Context in which matrix products run in the runtime's precision, with THREADS threads."""
+        torch.set_num_threads(
+            THREADS
+        )  # of this thread, which need not be the one that called start
         kind = torch.device(self.device).type
         return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
@@ -37,11 +38,14 @@ class Runtime:
 def start(device: str = "cpu", precision: str | None = None) -> Runtime:
     """Switch on deterministic algorithms, fix the threads and choose the precision for `device`.
 
-    Raises InvalidInputError for a device that is unknown or not there, or an unknown precision.
+    Raises InvalidInputError for a device that is unknown or not there, an unknown precision, or
+    environment variables that stop a training or give other bits (see threads).
     """
     require_device(device)
     if precision not in (None, "fp32", "bf16"):
         raise InvalidInputError(f"unknown precision {precision!r}; allowed: fp32, bf16")
+    pools = threadpool_info()
+    threads.require_undisturbed([p["filepath"] for p in pools if p["user_api"] == "openmp"])
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only so
     # What use_deterministic_algorithms(True) does, without its import of torch's compiler (3 s).
     torch.set_deterministic_debug_mode("error")

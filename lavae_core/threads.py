@@ -1,0 +1,62 @@
+"""How many threads compute, and how they wait for each other: imported before torch loads OpenMP."""
+
+import ctypes
+import os
+import re
+
+from lavae_core.errors import InvalidInputError
+
+# The thread count changes the order of sums and so the last bits of a result. Two, the size of the
+# smallest laptop that the project promises to run on, is used everywhere, so results agree.
+THREADS = 2
+
+# With any of these OpenMP may give fewer threads than asked for, and a convolution in bf16 then waits
+# for ever for one that does not come.
+LIMITS = {
+    "OMP_THREAD_LIMIT": ("omp_get_thread_limit", range(THREADS)),
+    "OMP_DYNAMIC": ("omp_get_dynamic", range(1, 2)),
+    "OMP_MAX_ACTIVE_LEVELS": ("omp_get_max_active_levels", range(1)),
+}
+# With any of these the libraries use other instructions than the processor has, or another precision:
+# other bits. The key of a result knows the processor, not the switches.
+SWITCHES = re.compile(
+    r"ATEN_CPU_CAPABILITY|(ONEDNN|DNNL)_(MAX_CPU_ISA|CPU_ISA_HINTS|DEFAULT_FPMATH_MODE)"
+    r"|MKL_(CBWR|ENABLE_INSTRUCTIONS|DEBUG_CPU_TYPE)|OPENBLAS_CORETYPE"
+    r"|NPY_(DISABLE|ENABLE)_CPU_FEATURES|(NVIDIA|TORCH_ALLOW)_TF32\w*OVERRIDE|GLIBC_TUNABLES"
+)
+
+
+def choose_waiting() -> None:
+    """Let threads that wait sleep on a busy machine and spin on an idle one; same bits either way.
+
+    Without effect once torch is loaded, or where the user has chosen. Child processes inherit it.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        others = os.getloadavg()[0] - ((os.cpu_count() or 1) - THREADS)  # on the cores that we need
+        if others >= 1:
+            os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        else:  # libgomp's own count: said, so that a child process does not choose anew
+            os.environ["GOMP_SPINCOUNT"] = "300000"
+
+
+def require_undisturbed(openmp: list[str]) -> None:
+    """Raise InvalidInputError where the environment limits the threads or switches instructions.
+
+    openmp: paths of the OpenMP libraries that this process has loaded.
+    """
+    for variable in filter(SWITCHES.fullmatch, os.environ):
+        if os.environ[variable]:
+            _refuse(variable, "gives other bits than the processor's own instructions")
+    for path in openmp:
+        library = ctypes.CDLL(path)
+        for variable, (function, bad) in LIMITS.items():
+            if getattr(library, function)() in bad:
+                _refuse(variable, f"leaves fewer than the {THREADS} threads of every result")
+
+
+def _refuse(variable: str, why: str) -> None:
+    value = os.environ.get(variable, "unknown")
+    raise InvalidInputError(f"{variable}={value} {why}; unset {variable} and start Python again")
+
+
+choose_waiting()
