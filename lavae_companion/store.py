@@ -13,15 +13,15 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import FileLock
 from safetensors import SafetensorError
 
-from lavae_companion import paths
+from lavae_companion import locks, paths
 from lavae_core.errors import StoreError
 
 FORMAT = 1
@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 # Artifacts are made inside others: the seconds of the inner ones, for each that is being made now.
 _inner_seconds: list[float] = []
+# Weights are drawn from torch's global generator: of the threads of a process only one may train.
+_making = threading.RLock()
 
 
 def key_of(spec: dict[str, Any]) -> str:
@@ -48,8 +50,8 @@ def get_or_make(
 
     `make(folder, checkpoint)` writes the artifact into an empty folder and returns metadata for the
     manifest, with "seconds" if a resumed training took longer than this call. `checkpoint` is a path
-    for resumable state; it is removed once the artifact is stored. Two processes that ask at once
-    make it once. A damaged artifact is set aside with a message and made again.
+    for resumable state; it is removed once the artifact is stored. Two processes or threads that ask at
+    once make it once. A damaged artifact is set aside with a message and made again.
     Raises StoreError where the store cannot be written.
     """
     root = paths.artifacts_dir()
@@ -61,8 +63,7 @@ def get_or_make(
         return result
     try:
         root.mkdir(parents=True, exist_ok=True)
-        # The kernel drops this lock when its process dies, so none is ever stale.
-        with FileLock(f"{target}.lock"):
+        with _one_thread(), locks.hold(Path(f"{target}.lock"), f"makes {target.name}"):
             result = _load_whole(target, spec, load, set_aside=True)
             if result is None:
                 _make(target, spec, make)
@@ -140,6 +141,15 @@ def _make(target: Path, spec: dict[str, Any], make) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     if _inner_seconds:
         _inner_seconds[-1] += seconds
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    locks.wait_until(lambda: _making.acquire(blocking=False), lambda: "another thread that trains")
+    try:
+        yield
+    finally:
+        _making.release()
 
 
 def _umask() -> int:

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from lavae_companion import locks
 from lavae_companion.paths import CHECKOUT
 from lavae_core.errors import StoreError
 
@@ -32,12 +31,15 @@ def require_writable(folder: Path) -> None:
 
 @contextmanager
 def only_run(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder of runs; StoreError if another process has it."""
-    try:
-        with FileLock(folder / "run.lock", timeout=0):
-            yield
-    except Timeout:
-        raise StoreError(f"another run is at work in {shown(folder)}") from None
+    """Hold the lock of a folder of runs; StoreError, which names who has it, if another does."""
+    with (folder / "run.lock").open("a+") as file:
+        if not locks.taken(file):
+            raise StoreError(
+                f"another run is at work in {shown(folder)}: {locks.holder(file)}; "
+                "wait for its end, or end it"
+            )
+        locks.sign(file, os.getpid(), "runs notebooks")
+        yield
 
 
 def say(text: str) -> None:
