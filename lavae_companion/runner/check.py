@@ -20,7 +20,7 @@ from typing import TextIO
 from lavae_companion.paths import CHECKOUT
 from lavae_companion.runner.environment import scrubbed
 from lavae_companion.runner.execute import kernel_variables
-from lavae_companion.runner.notebooks import discover
+from lavae_companion.runner.notebooks import choose, discover
 from lavae_companion.runner.tables import plain
 from lavae_core import data
 from lavae_core.data import home
@@ -59,7 +59,7 @@ def check() -> int:
             printed.seek(0)
             print(printed.read(), flush=True)
         executed = first / "runs" / "smoke" / "notebooks"
-        paths = [str(executed / notebook.path.name) for notebook in discover()]
+        paths = [str(executed / notebook.path.name) for notebook in choose(discover(), [])]
         variables = kernel_variables(second / "runs" / "smoke" / "figures") | {
             "LAVAE_HOME": str(second), "TQDM_DISABLE": "1",  # a bar would come out as output
         }  # fmt: skip

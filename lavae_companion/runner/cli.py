@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lavae_companion.profiles import PROFILES
 from lavae_companion.runner.files import say, shown
-from lavae_companion.runner.notebooks import choose, discover
+from lavae_companion.runner.notebooks import ON_DEMAND, choose, discover
 from lavae_companion.runner.run import Settings, run_notebooks
 from lavae_core import data, runtime
 from lavae_core.errors import InvalidInputError, LavaeError, require_seed
@@ -60,6 +60,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="another seed than that of the committed results")
     add("--seeds", type=int, nargs="+", metavar="SEED",
         help="measure the claims for these seeds, then judge them (20 minutes to an hour a seed)")  # fmt: skip
+    add("--verdicts", action="store_true",
+        help="judge every claim with its fair controls (one to two hours a seed; resumes)")  # fmt: skip
     add("--scheduler", help="address of a Dask cluster that runs --seeds, tcp://host:port")
     alone = parser.add_mutually_exclusive_group()
     alone.add_argument("--list", action="store_true", help="list the notebooks and what they write")
@@ -68,10 +70,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     given = {name for name in vars(options) if getattr(options, name) != parser.get_default(name)}
     if options.check and given != {"check"}:
         parser.error("--check takes no other option")
-    if options.scheduler and not options.seeds:
-        parser.error("--scheduler goes with --seeds")
-    if options.seeds and given & {"only", "list", "force", "seed", "dataset"}:
-        parser.error("--seeds does not go with --only, --list, --force, --seed or --dataset")
+    sweeps = options.seeds or options.verdicts
+    if options.scheduler and not sweeps:
+        parser.error("--scheduler goes with --seeds or --verdicts")
+    if sweeps and given & {"only", "list", "force", "seed", "dataset"}:
+        parser.error(
+            "--seeds and --verdicts do not go with --only, --list, --force, --seed or --dataset"
+        )
     return options
 
 
@@ -84,7 +89,7 @@ def _run(options: argparse.Namespace) -> int:
     everything = discover()
     chosen = choose(everything, numbers)
     if options.list:
-        for notebook in chosen:
+        for notebook in chosen if numbers else everything:
             print(f"{notebook.number}  {notebook.title()}  [figures/{notebook.output_stem}*]")
         return 0
     settings = _settings(options)
@@ -92,7 +97,8 @@ def _run(options: argparse.Namespace) -> int:
         from lavae_companion.runner.sweep import sweep
 
         sweep(settings, options.scheduler)
-        chosen = [notebook for notebook in everything if notebook.output_stem in JUDGING]
+        stems = ON_DEMAND if settings.verdicts else JUDGING
+        chosen = [notebook for notebook in everything if notebook.output_stem in stems]
     elif settings.dataset != "mnist":  # the others are about the paper's data set, or need none
         chosen = [notebook for notebook in chosen if "dataset" in notebook.parameters()]
         if not chosen:
@@ -106,7 +112,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _settings(options: argparse.Namespace) -> Settings:
     """Raises InvalidInputError for a seed, device or data set that is not allowed."""
-    seeds = tuple(dict.fromkeys(options.seeds or ()))
+    seeds = tuple(dict.fromkeys(options.seeds or ([options.seed] if options.verdicts else ())))
     for seed in (options.seed, *seeds):
         require_seed(seed)
     runtime.require_device(options.device)
@@ -114,4 +120,5 @@ def _settings(options: argparse.Namespace) -> Settings:
     settings = Settings(options.profile, options.seed, options.device, options.dataset, seeds)
     if data.label(options.dataset) == "own":  # kernels run in another folder
         settings = replace(settings, dataset=str(Path(options.dataset).absolute()))
-    return replace(settings, force=options.force or bool(seeds), commit=options.commit)
+    force = options.force or bool(seeds)
+    return replace(settings, force=force, verdicts=options.verdicts, commit=options.commit)

@@ -10,6 +10,9 @@ from typing import Any
 from lavae_companion.paths import NOTEBOOKS
 from lavae_core.errors import InvalidInputError, LavaeError
 
+# Outputs of the notebooks that train for hours: a run without --verdicts or --only leaves them out.
+ON_DEMAND = ("verdicts",)
+
 
 @dataclass(frozen=True)
 class Notebook:
@@ -96,9 +99,11 @@ def discover(folder: Path = NOTEBOOKS) -> list[Notebook]:
 
 
 def choose(notebooks: list[Notebook], numbers: list[str]) -> list[Notebook]:
-    """Those of `notebooks` with one of `numbers` (`7` is `07`); no numbers: all of them."""
+    """Those of `notebooks` with one of `numbers` (`7` is `07`); no numbers: all but ON_DEMAND."""
     asked = {number.zfill(2) for number in numbers}
     known = [notebook.number for notebook in notebooks]
     for number in sorted(asked.difference(known)):
         raise InvalidInputError(f"no notebook {number}; there are: {', '.join(known)}")
-    return [notebook for notebook in notebooks if not asked or notebook.number in asked]
+    if not asked:
+        return [notebook for notebook in notebooks if notebook.output_stem not in ON_DEMAND]
+    return [notebook for notebook in notebooks if notebook.number in asked]

@@ -14,7 +14,7 @@ from lavae_companion.runner.compare import differences, summary
 from lavae_companion.runner.execute import execute
 from lavae_companion.runner.files import only_run, require_writable, say, shown, write_whole
 from lavae_companion.runner.normalise import normalised
-from lavae_companion.runner.notebooks import Notebook, discover
+from lavae_companion.runner.notebooks import Notebook, choose, discover
 from lavae_core.data import home
 from lavae_core.errors import LavaeError
 
@@ -27,6 +27,7 @@ RESULT_FILES = ("environment.py", "execute.py", "kernel.py", "normalise.py")
 class Settings:
     """What a run was asked for. seeds: those that the claims are judged on; (): `seed` alone.
 
+    verdicts: with the fair controls (results/controls.py), hours of training.
     commit: results of notebooks at their committed values replace those in git, which are in the
     folders notebooks and committed (pictures and tables).
     """
@@ -37,6 +38,7 @@ class Settings:
     dataset: str = "mnist"
     seeds: tuple[int, ...] = ()
     force: bool = False
+    verdicts: bool = False
     commit: bool = False
     notebooks: Path = NOTEBOOKS
     committed: Path = FIGURES
@@ -77,9 +79,11 @@ class Settings:
         return self.runs / "notebooks" / notebook.path.name
 
     def claims_file(self, notebooks: list[Notebook]) -> Path | None:
-        """The table of claims, where one of `notebooks` writes it."""
-        folders = [self.figures(each) for each in notebooks if each.output_stem == "claims"]
-        return folders[0] / "claims.csv" if folders else None
+        """The table of claims, where one of `notebooks` writes it; that with the controls first."""
+        tables = {
+            each.output_stem: self.figures(each) / f"{each.output_stem}.csv" for each in notebooks
+        }
+        return tables.get("verdicts") or tables.get("claims")
 
 
 def run_notebooks(notebooks: list[Notebook], settings: Settings) -> None:
@@ -111,7 +115,7 @@ def run_notebooks(notebooks: list[Notebook], settings: Settings) -> None:
 def _write_gallery(settings: Settings) -> None:
     """figures/README.md; figures/minutes.csv too, once every notebook of this run is up to date."""
     notebooks, folder = discover(settings.notebooks), settings.committed
-    records = {notebook: read_record(notebook, settings) for notebook in notebooks}
+    records = {notebook: read_record(notebook, settings) for notebook in choose(notebooks, [])}
     if all(records.values()) and not settings.seeds:
         write_whole(folder / "minutes.csv", tables.minutes_csv(records))
     write_whole(folder / "README.md", tables.gallery(notebooks, folder))

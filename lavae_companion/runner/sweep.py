@@ -1,4 +1,4 @@
-"""`run_all.sh --seeds 0 1 2`: what the claims are judged on, measured for several seeds.
+"""`run_all.sh --seeds 0 1 2`, or `--verdicts`: what the claims are judged on, for several seeds.
 
 A task is one group of measurements of one seed. Tasks run one after the other in this process, or on
 the workers of a Dask cluster. Each result goes to the store, so a next call runs what is missing.
@@ -11,7 +11,8 @@ import torch
 import lavae_core
 from lavae_companion import profiles, store
 from lavae_companion.experiments import Setting, load_or_train
-from lavae_companion.results import measurements
+from lavae_companion.results import controls, measurements
+from lavae_companion.results.controls import Control
 from lavae_companion.results.measurements import Measurement, Vectors
 from lavae_companion.runner.execute import first_line
 from lavae_companion.runner.files import only_run, require_writable, say
@@ -48,11 +49,16 @@ def sweep(settings: Settings, scheduler: str | None) -> None:
 
 
 def tasks_of(settings: Settings) -> list[Measurement]:
-    """All groups of each seed, group by group: the first has models that the others need too."""
+    """All groups of each seed, with --verdicts the controls too, group by group: the first has models
+    that the others need too."""
     profile, started = profiles.resolve(settings.profile), runtime.start(settings.device)
+    kinds = [(Measurement, measurements.GROUPS)]
+    if settings.verdicts:
+        kinds.append((Control, controls.GROUPS))
     return [
-        Measurement(Setting(seed, started, profile.n_train), profile, group)
-        for group in measurements.GROUPS
+        kind(Setting(seed, started, profile.n_train), profile, group)
+        for kind, groups in kinds
+        for group in groups
         for seed in settings.seeds
     ]
 

@@ -20,9 +20,9 @@ Each picture links to the notebook that draws it.
 CLAIMS = """## Claims
 
 Mean over seeds (number of seeds: {seeds}) and its 95% interval over seeds and test images. The paper states no
-thresholds: each is this companion's, and [claims.csv](claims.csv) says why it was chosen (†: chosen
-or changed after results had been seen). [claims_seeds.csv](claims_seeds.csv) has the values of every
-seed, [claims.json](claims.json) the machine.
+thresholds: each is this companion's, and [{name}.csv]({name}.csv) says why it was chosen (†: chosen
+or changed after results had been seen). [{name}_seeds.csv]({name}_seeds.csv) has the values of every
+seed, [{name}.json]({name}.json) the machine, and [PROTOCOL.md](../PROTOCOL.md) the rules.
 
 """
 
@@ -101,15 +101,17 @@ def _items(notebooks: list[Notebook], folder: Path) -> str:
 
 
 def _claims(folder: Path) -> str:
-    path = folder / "claims.csv"
-    if not path.is_file():
+    written = [name for name in ("verdicts", "claims") if (folder / f"{name}.csv").is_file()]
+    if not written:
         return ""
-    table, rows = pd.read_csv(path), []
+    table, rows = pd.read_csv(folder / f"{written[0]}.csv"), []
     for (claim, where), parts in table.groupby(["claim", "section"], sort=False):
         rows.append([f"**{claim}**", where, "", "", f"**{parts['verdict'].iloc[0]}**"])
         rows += [_part(part) for part in parts.to_dict("records")]
     columns = ["claim", "where", "paper", "ours (95% interval)", "verdict"]
-    return CLAIMS.format(seeds=f"{table['seeds'].max():.0f}") + _markdown(rows, columns)
+    return CLAIMS.format(name=written[0], seeds=f"{table['seeds'].max():.0f}") + _markdown(
+        rows, columns
+    )
 
 
 def _part(part: dict[str, Any]) -> list[str]:

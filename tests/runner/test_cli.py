@@ -84,7 +84,7 @@ def ran(tmp_path, monkeypatch, home):
     """The names of notebooks that were run, with the settings; instead of running them."""
     with_dataset = PARAMETERS + '\ndataset: str = "mnist"'
     write_notebook(tmp_path, "03_figure_03_a", parameters=with_dataset)
-    for name in ("02_figure_02_b", "21_claims", "22_transfer_explained"):
+    for name in ("02_figure_02_b", "21_claims", "22_transfer_explained", "24_verdicts"):
         write_notebook(tmp_path, name)
     calls = []
     monkeypatch.setattr(cli, "discover", lambda: discover(tmp_path))
@@ -104,6 +104,23 @@ def test_seeds_are_measured_and_then_judged(ran, monkeypatch):
     settings = Settings("smoke", seeds=(2, 0), force=True)
     assert measured == [(settings, "tcp://x")]
     assert ran == [(["21_claims", "22_transfer_explained"], settings)]
+
+
+@pytest.mark.parametrize(
+    ("options", "seeds"), [([], (0,)), (["--seeds", "3", "1"], (3, 1))], ids=["default", "seeds"]
+)
+def test_verdicts_are_measured_and_then_judged(ran, monkeypatch, options, seeds):
+    measured = []
+    monkeypatch.setattr(sweep, "sweep", lambda *arguments: measured.append(arguments))
+    assert cli.main(["--verdicts", *options]) == 0
+    settings = Settings(seeds=seeds, force=True, verdicts=True)
+    assert (measured, ran) == ([(settings, None)], [(["24_verdicts"], settings)])
+
+
+def test_a_default_run_leaves_out_what_takes_hours(ran):
+    assert cli.main([]) == 0
+    names = ran[0][0]
+    assert "21_claims" in names and "24_verdicts" not in names
 
 
 def test_another_data_set_runs_the_notebooks_that_have_it_as_a_parameter(

@@ -14,7 +14,7 @@ import torch
 from sweep_tasks import Square
 
 from lavae_companion.paths import CHECKOUT
-from lavae_companion.results import measurements
+from lavae_companion.results import controls, measurements
 from lavae_companion.runner import sweep
 from lavae_companion.runner.files import only_run
 from lavae_companion.runner.run import Settings
@@ -57,6 +57,15 @@ def test_failures_are_named_and_a_next_call_runs_what_is_missing(counted, capsys
     with pytest.raises(LavaeError, match="1 of 3.*hard, seed 1"):
         sweep.sweep(Settings("smoke", seeds=(0, 1, 2)), None)
     assert counted == [("easy", 2), ("hard", 1), ("hard", 2)]
+
+
+def test_verdicts_measure_the_controls_too(counted, monkeypatch):
+    monkeypatch.setattr(controls, "GROUPS", {"fair": measurements.GROUPS["easy"]})
+    sweep.sweep(Settings("smoke", seeds=(0, 2), verdicts=True), None)
+    assert counted == [(group, seed) for group in ("easy", "hard", "easy") for seed in (0, 2)]
+    del counted[:]
+    by_seed = measurements.by_seed(Study("smoke"), [2], ["fair"], controls.Control)
+    assert counted == [] and by_seed[2]["number"].tolist() == [2, 3, 4]
 
 
 def test_what_was_measured_is_what_the_notebooks_load(counted):
