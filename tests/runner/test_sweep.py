@@ -136,6 +136,10 @@ def test_a_task_that_fails_or_kills_its_worker_is_named_and_the_others_go_on(clu
 
 
 def test_a_worker_of_another_version_is_named(cluster, monkeypatch):
+    from distributed import Client
+
+    with Client(cluster) as client:
+        client.wait_for_workers(2, timeout=60)  # those that died come back
     monkeypatch.setattr(sweep.lavae_core, "__version__", "99")
     with pytest.raises(InvalidInputError, match=r"tcp://.*\('99'"):
         list(sweep.on_cluster([], cluster))
