@@ -39,7 +39,13 @@ from lavae_companion.paper import (
     WIDTHS,
     head_on,
 )  # fmt: skip
-from lavae_companion.results.statistics import interval, is_descriptive, sign_test, standard_error
+from lavae_companion.results.statistics import (
+    interval,
+    is_descriptive,
+    settled,
+    sign_test,
+    standard_error,
+)
 from lavae_companion.results.transfer import published_wins
 from lavae_core.errors import InvalidInputError, require_known, require_number
 
@@ -495,6 +501,31 @@ def _interval_of(part: Part, per_seed: pd.DataFrame) -> tuple[float, float, floa
     if part.side == "equal to" or (counted and len(values) == 1):
         return float(values.mean()), float(values.min()), float(values.max())
     return interval(values, errors)
+
+
+def over_length(lengths: Mapping[int, Mapping[int, Vectors]]) -> pd.DataFrame:
+    """How each part that was measured depends on training length: a row for claim and part, with a
+    column for each number of epochs (its mean over seeds), the threshold, and "length": whether it
+    is settled (statistics.settled).
+
+    lengths: for each number of epochs the vectors of each seed. Raises InvalidInputError for none.
+    """
+    if not lengths:
+        raise InvalidInputError("no training length was measured; ask for at least one")
+    values = pd.concat(
+        {epochs: seed_values(seeds) for epochs, seeds in lengths.items()}, names=["epochs"]
+    )
+    curves = (
+        values.groupby(["claim", "part", "epochs"], sort=False)["value"].mean().unstack("epochs")
+    )
+    thresholds = {
+        (claim.text, part.what): part.threshold for claim in CLAIMS for part in claim.parts
+    }
+    table = curves.assign(threshold=[thresholds[key] for key in curves.index])
+    table["length"] = [
+        settled(curve.dropna().to_dict(), thresholds[key]) for key, curve in curves.iterrows()
+    ]
+    return table
 
 
 def judge(part: Part, low: float, high: float) -> str:

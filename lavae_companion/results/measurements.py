@@ -88,14 +88,18 @@ def _mean_image(study: Study, family: Family) -> Vectors:
 
 
 def rivals(study: Study, family: Family | str) -> Vectors:
-    """Table I's other models: both CVAEs, and a VAE of the originals that is shown each variant."""
+    """Table I's other models: both CVAEs, and a VAE of the originals that is shown each variant;
+    for the pair of flips, also the same VAE shown the original, with its output flipped."""
     parsed = Family.parse(family)
-    images = study.variants(parsed)
-    return (
+    images, vae = study.variants(parsed), study.vae()
+    vectors = (
         cvae(study, parsed, "conditional")
         | cvae(study, parsed, "lavae")
-        | named("VAE", parsed, scores.directly_encoded(study.vae(), parsed, images))
+        | named("VAE", parsed, scores.directly_encoded(vae, parsed, images))
     )
+    if parsed == FLIPS:
+        vectors |= named("VAE, output flipped", parsed, scores.flipped_outputs(vae, parsed, images))
+    return vectors
 
 
 def cvae(study: Study, family: Family | str, how: str) -> Vectors:

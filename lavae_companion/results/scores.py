@@ -59,6 +59,17 @@ def directly_encoded(model: LAVAE, family: Family, images: Tensor) -> Scores:
     }
 
 
+def flipped_outputs(model: LAVAE, flips: Family, images: Tensor) -> Scores:
+    """Each variant (V, N, 28, 28) of the pair of flips without a latent map: the original encoded
+    and decoded, and the logits flipped in image space."""
+    mu, _ = encode(model, images[0])
+    axes = {"": (), "A1": (-1,), "A2": (-2,), "A1 A2": (-1, -2)}
+    return {
+        variant: image_scores(lambda z, over=axes[word]: model.decode(z).flip(over), mu, target)
+        for variant, word, target in zip(flips.variants, flips.words, images, strict=True)
+    }
+
+
 def conditions_of(family: Family, trained: Family) -> Tensor:
     """Conditions (V, n) of a family's variants, by their words: the one-hot of a word among the n
     of `trained`, and of another one the sum of the one-hots of its letters.

@@ -256,6 +256,26 @@ def test_a_number_that_no_sampling_touches_has_to_be_equal_for_every_seed(only):
         assert (row["verdict"], row["low"], row["high"]) == (verdict, min(values), max(values))
 
 
+def test_a_part_is_followed_over_training_length(only):
+    only(claim_of(part()))
+    lengths = {
+        epochs: {
+            seed: {"ours": around(value + 0.1 * seed), "theirs": around(2.0)} for seed in range(2)
+        }
+        for epochs, value in ((4, 1.15), (1, 1.0), (2, 1.1))
+    }
+    lengths[1][0]["theirs"] = around(4.0)
+    table = claims.over_length(lengths)
+    assert table.loc[("ours is better", "ours over theirs"), [1, 2, 4]].tolist() == pytest.approx(
+        [(0.25 + 0.55) / 2, 0.575, 0.6]
+    )
+    assert table["threshold"].tolist() == [1.0] and table["length"].tolist() == [
+        "depends on training length"
+    ]
+    with pytest.raises(InvalidInputError):
+        claims.over_length({})
+
+
 # --- the table -----------------------------------------------------------------------------------
 
 

@@ -179,13 +179,6 @@ def test_matched_cvaes_see_as_many_images_as_lavae():
     assert controls.matched_schedule(PROFILES["paper"], "lavae").lr == 1e-3
 
 
-def test_a_vae_whose_output_is_flipped_needs_no_map():
-    perfect = Perfect()
-    by_variant = controls._flipped_outputs(perfect, perfect.images)
-    assert tuple(by_variant) == FLIPS.variants
-    assert max(score.max() for score in by_variant.values()) < 1e-5
-
-
 def test_a_cvae_in_sequence_applies_its_second_flip_to_its_first_output():
     class Flipper(CVAE):
         """Its latent is the image; its conditions flip."""

@@ -17,6 +17,11 @@ def test_published_totals_are_sums_but_for_the_row_that_is_not():
     assert "596.69" in paper.discrepancies()["what"].iloc[0]
 
 
+def test_transfers_win_in_two_published_cells():
+    (text,) = paper.discrepancies().set_index("where").loc[["Section V-B, Figure 7"], "what"]
+    assert "in 2 of its 12 cells" in text
+
+
 def test_the_two_sources_agree_on_the_flips():
     assert paper.FIGURE_7.iloc[0, 0] == pytest.approx(paper.TABLE_1.loc["LAVAE", "total"], abs=0.01)
 

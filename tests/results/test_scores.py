@@ -252,6 +252,15 @@ def test_round_trip_error(perfect):
 # --- CVAE ----------------------------------------------------------------------------------------
 
 
+def test_a_model_whose_output_is_flipped_needs_no_map(perfect):
+    perfect.maps.matrices.data.zero_()
+    family = Family.parse("flip_lr,flip_ud: A2, A1, A1 A2")  # the words decide
+    for each, order in ((FLIPS, [0, 1, 2, 3]), (family, [0, 2, 1, 3])):
+        by_variant = scores.flipped_outputs(perfect, each, perfect.images[order])
+        assert tuple(by_variant) == each.variants
+        assert stacked(by_variant).max() < 1e-5
+
+
 def test_conditions_are_one_hots_and_sums_of_them_for_what_was_not_trained():
     assert torch.equal(scores.conditions_of(FLIPS, FLIPS), torch.eye(4))
     expected = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 1]]).float()
