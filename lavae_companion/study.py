@@ -36,7 +36,7 @@ from lavae_core.errors import (
     require_seed,
     require_whole,
 )  # fmt: skip
-from lavae_core.latent_maps import NonLinearMaps
+from lavae_core.latent_maps import WIDTH, NonLinearMaps
 from lavae_core.models import CVAE, LAVAE
 
 
@@ -133,9 +133,9 @@ class Study:
         )
         return load_or_train(FittedMaps(trained, solver, float(lambda_inv)))
 
-    def nonlinear(self, family: Family | str) -> NonLinearMaps:
-        """Non-linear latent maps on the stage 1 of a family."""
-        return load_or_train(TrainedNonLinearMaps(self.stage1(family), self.profile.maps))
+    def nonlinear(self, family: Family | str, width: int = WIDTH) -> NonLinearMaps:
+        """Non-linear latent maps on the stage 1 of a family; width: hidden units."""
+        return load_or_train(TrainedNonLinearMaps(self.stage1(family), self.profile.maps, width))
 
     def latents(self, family: Family | str) -> Tensor:
         """Posterior means (N, 16) of the training originals."""

@@ -18,7 +18,6 @@ from lavae_companion.experiments import (
     FittedMaps,
     JointLAVAE,
     TrainedCVAE,
-    TrainedNonLinearMaps,
     TrainedVAE,
     TransferHead,
     at_epochs,
@@ -166,20 +165,16 @@ def vaes(study: Study) -> Vectors:
 def nonlinear(study: Study) -> Vectors:
     """Non-linear maps of several widths (Section IV-B): each variant; and for the flips, the first
     variant led back to the original by a numerical inverse."""
-    vectors: Vectors = {}
-    for family in (FLIPS, SHEAR_CANNY):
-        model, images = study.lavae(family), study.variants(family)
-        for width in WIDTHS:
-            maps = load_or_train(
-                TrainedNonLinearMaps(study.stage1(family), study.profile.maps, width)
-            )
-            name = f"non-linear maps of width {width}"
-            vectors |= named(name, family, scores.through_maps(model, family, images, maps=maps))
-            if family == FLIPS:
-                back = inverted(maps, encode(model, images[1])[0], "L1")
-                error = scores.image_scores(model.decode, back, images[0])[0]
-                vectors[f"{name}, inverted/original/{family}"] = error
-    return vectors | lavae(study, SHEAR_CANNY) | lavae(study, FLIPS) | inverses(study, FLIPS)
+    vectors = lavae(study, SHEAR_CANNY) | lavae(study, FLIPS) | inverses(study, FLIPS)
+    model, images = study.lavae(FLIPS), study.variants(FLIPS)
+    first, _ = encode(model, images[1])
+    for width in WIDTHS:
+        for family in (FLIPS, SHEAR_CANNY):
+            vectors |= measurements.nonlinear(study, family, width)
+        back = inverted(study.nonlinear(FLIPS, width), first, "L1")
+        error = scores.image_scores(model.decode, back, images[0])[0]
+        vectors[f"non-linear maps of width {width}, inverted/original/{FLIPS}"] = error
+    return vectors
 
 
 def inverted(maps: NonLinearMaps, targets: Tensor, word: str, steps: int = 50) -> Tensor:

@@ -40,6 +40,7 @@ from lavae_companion.results.scores import Scores
 from lavae_companion.study import Study
 from lavae_core.augmentations import PAIR_VARIANTS, Family
 from lavae_core.errors import InvalidInputError, require_known
+from lavae_core.latent_maps import WIDTH
 from lavae_core.models import CVAE, LATENT_DIM, LAVAE, NATIVE, encode
 from lavae_core.runtime import generator
 
@@ -216,12 +217,12 @@ def heatmap(study: Study, families: Sequence[Family]) -> Vectors:
     return vectors
 
 
-def nonlinear(study: Study, family: Family | str) -> Vectors:
-    """Through non-linear maps (ablation of Section IV-B)."""
+def nonlinear(study: Study, family: Family | str, width: int = WIDTH) -> Vectors:
+    """Through non-linear maps (ablation of Section IV-B); width: hidden units."""
     parsed = Family.parse(family)
     model, images = study.lavae(parsed), study.variants(parsed)
-    by_variant = scores.through_maps(model, parsed, images, maps=study.nonlinear(parsed))
-    return named("non-linear maps", parsed, by_variant)
+    by_variant = scores.through_maps(model, parsed, images, maps=study.nonlinear(parsed, width))
+    return named(f"non-linear maps of width {width}", parsed, by_variant)
 
 
 def joint(study: Study, family: Family | str) -> Vectors:

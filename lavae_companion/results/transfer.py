@@ -2,7 +2,8 @@
 explains which transfers win.
 
 Two explanations, each as a number over all cells. (a) A native decoder never saw mapped latents and
-a head did: then the head for the same pair (self-transfer) beats the native decoder as well. (b) A
+a head did: then the head for the same pair (self-transfer) beats the native decoder as well. So it
+would if only the noise of stage 1 were missing, which controls.heads tells apart. (b) A
 head can only be as good as the variants are distinguishable in the frozen latent space: then the
 transfer error falls with their separability.
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lavae_companion.profiles import PROFILES
 from lavae_companion.runner.files import say, shown
-from lavae_companion.runner.notebooks import ON_DEMAND, choose, discover
+from lavae_companion.runner.notebooks import choose, discover
 from lavae_companion.runner.run import Settings, run_notebooks
 from lavae_core import data, runtime
 from lavae_core.errors import InvalidInputError, LavaeError, require_seed
@@ -17,7 +17,8 @@ from lavae_core.errors import InvalidInputError, LavaeError, require_seed
 DESCRIPTION = (
     "Reproduce every figure and table of the paper. An interrupted run resumes where it stopped."
 )
-JUDGING = ("claims", "transfer_explained")  # outputs of the notebooks that judge several seeds
+# Outputs of the notebooks that judge several seeds, and of the one that needs the fair controls too.
+JUDGING, VERDICTS = ("claims", "transfer_explained"), ("verdicts",)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -97,7 +98,7 @@ def _run(options: argparse.Namespace) -> int:
         from lavae_companion.runner.sweep import sweep
 
         sweep(settings, options.scheduler)
-        stems = ON_DEMAND if settings.verdicts else JUDGING
+        stems = VERDICTS if settings.verdicts else JUDGING
         chosen = [notebook for notebook in everything if notebook.output_stem in stems]
     elif settings.dataset != "mnist":  # the others are about the paper's data set, or need none
         chosen = [notebook for notebook in chosen if "dataset" in notebook.parameters()]

@@ -10,8 +10,8 @@ from typing import Any
 from lavae_companion.paths import NOTEBOOKS
 from lavae_core.errors import InvalidInputError, LavaeError
 
-# Outputs of the notebooks that train for hours: a run without --verdicts or --only leaves them out.
-ON_DEMAND = ("verdicts",)
+# Outputs of the notebooks that train for long: a run without --verdicts or --only leaves them out.
+ON_DEMAND = ("through_the_maps", "verdicts")
 
 
 @dataclass(frozen=True)

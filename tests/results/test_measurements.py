@@ -244,7 +244,7 @@ def test_a_heatmap_has_a_native_decoder_and_a_head_for_every_cell(study):
 
 
 def test_ablations_go_through_maps_of_their_own(study):
-    study.nonlinear = lambda family: spread(NonLinearMaps(), scale=1.0)
+    study.nonlinear = lambda family, width: spread(NonLinearMaps(), scale=1.0)
     study.joint = study.lavae
     study.through_maps = lambda family, weight: study.lavae(family) if weight == 3 else None
     mean = measurements.means(
@@ -252,8 +252,8 @@ def test_ablations_go_through_maps_of_their_own(study):
         | measurements.joint(study, FLIPS)
         | measurements.trained_through_maps(study, FLIPS, "weight 3", weight=3)
     )
-    assert mean[f"non-linear maps/original/{FLIPS}"] < 1e-5
-    assert mean[f"non-linear maps/first/{FLIPS}"] > 1000
+    assert mean[f"non-linear maps of width 8/original/{FLIPS}"] < 1e-5
+    assert mean[f"non-linear maps of width 8/first/{FLIPS}"] > 1000
     for name in ("joint training", "weight 3"):
         assert mean[f"{name}/total/{FLIPS}"] < 1e-5
         assert mean[f"{name}, directly encoded/total/{FLIPS}"] < 1e-5
@@ -366,7 +366,7 @@ class Untrained(Known):
     def vae(self):
         return spread(LAVAE())
 
-    def nonlinear(self, family):
+    def nonlinear(self, family, width):
         return NonLinearMaps()
 
     def latents(self, family):

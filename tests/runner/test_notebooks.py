@@ -8,7 +8,7 @@ from edited import EDITS
 from tiny import write_notebook
 
 from lavae_companion.runner import cli
-from lavae_companion.runner.notebooks import ON_DEMAND, Notebook, choose, discover
+from lavae_companion.runner.notebooks import Notebook, choose, discover
 from lavae_companion.runner.run import Settings
 from lavae_core.errors import InvalidInputError, LavaeError
 
@@ -108,4 +108,4 @@ def test_a_default_run_is_at_the_committed_values():
     notebooks = discover()
     assert not any(Settings().parameters(notebook) for notebook in notebooks)
     judging = {each.output_stem for each in notebooks if Settings(seeds=(0, 1)).parameters(each)}
-    assert judging == {*cli.JUDGING, *ON_DEMAND}
+    assert judging == {*cli.JUDGING, *cli.VERDICTS}
