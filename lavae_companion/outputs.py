@@ -37,6 +37,9 @@ def announce() -> None:
         print(
             f"pictures and tables of this notebook go to {_relative(play_dir())}, not to figures/"
         )
+        own = Path.cwd().parent  # of a notebook in notebooks/
+        if own != CHECKOUT and (own / "lavae_core").is_dir():
+            print(f"the code is that of another checkout, {CHECKOUT}; choose a kernel of {own}")
 
 
 def save_figure(figure: Figure, name: str) -> None:

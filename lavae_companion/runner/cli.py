@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lavae_companion.profiles import PROFILES
+from lavae_companion.runner import environment
 from lavae_companion.runner.files import say, shown
 from lavae_companion.runner.notebooks import choose, discover
 from lavae_companion.runner.run import Settings, run_notebooks
@@ -94,6 +95,8 @@ def _run(options: argparse.Namespace) -> int:
             print(f"{notebook.number}  {notebook.title()}  [figures/{notebook.output_stem}*]")
         return 0
     settings = _settings(options)
+    if different := environment.unlike_the_lock():
+        say(f"versions that differ from requirements.lock, so results may too: {different}")
     if settings.seeds:
         from lavae_companion.runner.sweep import sweep
 

@@ -89,7 +89,10 @@ def discover(folder: Path = NOTEBOOKS) -> list[Notebook]:
     """All NN_*.ipynb of `folder` in the order of their numbers. Raises LavaeError for twins."""
     notebooks = [Notebook(path) for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))]
     if not notebooks:
-        raise LavaeError(f"no notebooks in {folder.name}/")
+        raise LavaeError(
+            f"no notebooks in {folder.name}/; a copy that pip installed has none: call run_all.sh in "
+            "the checkout, or there pip install -e ."
+        )
     by_number: dict[str, Notebook] = {}
     for notebook in notebooks:
         twin = by_number.setdefault(notebook.number, notebook)

@@ -210,14 +210,19 @@ def test_two_runs_at_once_are_one_too_many(sources, no_kernel):
     write_notebook(sources, "01_figure_01_a")
     settings = settings_of(sources)
     settings.runs.mkdir(parents=True)
-    hold = f"from filelock import FileLock\nwith FileLock({str(settings.runs / 'run.lock')!r}):\n"
-    hold += "    print('held', flush=True)\n    input()"
+    hold = (
+        "import sys\nfrom pathlib import Path\nfrom lavae_companion.runner.files import only_run\n"
+    )
+    hold += "with only_run(Path(sys.argv[1])):\n    print('held', flush=True)\n    input()"
     holder = subprocess.Popen(
-        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", hold, settings.runs],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     with holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(StoreError, match="runs/smoke"):
+        with pytest.raises(StoreError, match=f"runs/smoke.*process {holder.pid} "):
             run_all(settings)
         holder.communicate("\n")
     assert no_kernel == []
