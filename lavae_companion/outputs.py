@@ -109,4 +109,7 @@ def _commit() -> str | None:
 
 def _git(*arguments: str) -> str:
     command = ["git", "-C", str(CHECKOUT), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    # Of a hook that calls us, GIT_DIR and its like are of another repository.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(command, env=own, capture_output=True, text=True, check=True)
+    return done.stdout.strip()

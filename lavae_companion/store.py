@@ -133,7 +133,7 @@ def _make(target: Path, spec: dict[str, Any], make) -> None:
         metadata["minutes"] = round(own / 60, 3)
         content = {"format": FORMAT, "spec": spec, "files": files, "told": metadata}
         (folder / MANIFEST).write_text(json.dumps(content, indent=1, sort_keys=True))
-        folder.chmod(0o777 & ~_umask())  # mkdtemp's folders are for their owner alone
+        _give_usual_permissions(folder)
         os.replace(folder, target)
         _checkpoint(target).unlink(missing_ok=True)  # not before: a full disk would lose all
     finally:
@@ -152,10 +152,13 @@ def _one_thread() -> Iterator[None]:
         _making.release()
 
 
-def _umask() -> int:
+def _give_usual_permissions(folder: Path) -> None:
+    """Those that the umask says: mkdtemp's folders and safetensors' files are for their owner alone."""
     mask = os.umask(0)  # it cannot be read without being set
     os.umask(mask)
-    return mask
+    for file in folder.iterdir():
+        file.chmod(0o666 & ~mask)
+    folder.chmod(0o777 & ~mask)
 
 
 def _checkpoint(target: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -103,6 +104,29 @@ def test_the_commit_is_that_of_this_projects_own_repository(tmp_path, monkeypatc
     assert commit() == git("rev-parse", "HEAD") + "+"
     monkeypatch.setattr(outputs, "CHECKOUT", (tmp_path / "lavae_core").resolve())
     assert commit() is None  # the repository of somebody else, in which a copy lies
+
+
+def test_the_commit_is_not_that_of_another_repository_in_the_environment(tmp_path, monkeypatch):
+    before = outputs.provenance("smoke", SETTING, [0])["commit"]
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))  # as in a hook of that repository
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path))
+    assert outputs.provenance("smoke", SETTING, [0])["commit"] == before
+    monkeypatch.setenv("PATH", str(tmp_path))  # where there is no git
+    assert outputs.provenance("smoke", SETTING, [0])["commit"] is None
+
+
+def test_a_notebook_says_that_its_code_is_of_another_checkout(home, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("LAVAE_OUTPUT", raising=False)
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    for folder in ("other/lavae_core", "other/notebooks", "elsewhere"):
+        (tmp_path / folder).mkdir(parents=True)
+    said = []
+    for folder in (tmp_path / "other" / "notebooks", tmp_path / "elsewhere", paths.NOTEBOOKS):
+        monkeypatch.chdir(folder)
+        outputs.announce()
+        said.append(str(tmp_path / "other") in capsys.readouterr().out)
+    assert said == [True, False, False]
 
 
 def test_every_run_has_a_folder_of_its_own(home):

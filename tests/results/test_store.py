@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -387,3 +388,66 @@ def test_two_processes_make_it_once(damaged, tmp_path, home):
     assert [process.returncode for process in processes] == [0, 0]
     made = [path.name.removeprefix("made-") for path in shared.glob("made-*")]
     assert len(made) == 1 and results == set(made)
+
+
+# --- permissions -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o002, 0o077, 0o027])
+def test_an_artifact_has_the_permissions_that_the_umask_says(mask):
+    def make(folder: Path, checkpoint: Path) -> dict:
+        save_file({"z": torch.zeros(3)}, folder / "model.safetensors")
+        (folder / "config.json").write_text("{}")
+        return {}
+
+    before = os.umask(mask)
+    try:
+        folder = get_or_make("kind", {"x": 1}, make, lambda folder: folder)
+    finally:
+        os.umask(before)
+    assert folder.stat().st_mode & 0o777 == 0o777 & ~mask
+    modes = {file.name: file.stat().st_mode & 0o777 for file in folder.iterdir()}
+    assert modes == dict.fromkeys(("model.safetensors", "config.json", MANIFEST), 0o666 & ~mask)
+
+
+@pytest.fixture
+def shared_home(monkeypatch):
+    """A LAVAE_HOME that all users of the machine can reach, unlike tmp_path."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        monkeypatch.setenv("LAVAE_HOME", folder)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_a_second_user_can_load_what_the_first_has_made(shared_home, checkpoint):
+    def make(folder: Path, _) -> dict:
+        (folder / "maker").write_text("me")
+        return {}
+
+    def ask(number: int) -> str:
+        return get_or_make(
+            "kind", {"x": number}, make, lambda folder: (folder / "maker").read_text()
+        )
+
+    before = os.umask(0o022)
+    assert ask(1) == "me"
+    if checkpoint:  # of a process that died before it could remove it
+        left = store._checkpoint(folder_of({"x": 1}))
+        left.parent.mkdir(exist_ok=True)
+        left.touch()
+    everything = [shared_home, *shared_home.rglob("*")]
+    if os.geteuid() == 0:  # root may write anywhere: as another user
+        os.seteuid(65534)
+    else:
+        for path in everything:
+            path.chmod(path.stat().st_mode & ~0o222)
+    try:
+        assert ask(1) == "me"
+        with pytest.raises(StoreError, match="ermission"):
+            ask(2)
+    finally:
+        os.seteuid(os.getuid())
+        os.umask(before)
+        for path in everything:
+            path.chmod(path.stat().st_mode | 0o200)
