@@ -439,7 +439,8 @@ class Measurement(Experiment):
         )
 
     def _write(self, vectors: Vectors, folder: Path) -> dict[str, Any]:
-        save_file({k: v.float().cpu().contiguous() for k, v in vectors.items()}, folder / TENSORS)
+        own = {k: v.float().cpu().contiguous().clone() for k, v in vectors.items()}  # shared: refused
+        save_file(own, folder / TENSORS)
         return {}
 
     def load(self, folder: Path) -> Vectors:

@@ -405,7 +405,8 @@ def counted(monkeypatch):
 
     def measure(study):
         seeds.append(study.setting.seed)
-        return {"seed": torch.tensor([study.setting.seed]), "profile": torch.ones(2).bool()}
+        seed = torch.tensor([study.setting.seed]).float()
+        return {"seed": seed, "the same": seed, "profile": torch.ones(2).bool()}
 
     monkeypatch.setitem(measurements.GROUPS, "flips", measure)
     return seeds
