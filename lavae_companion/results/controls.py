@@ -71,6 +71,7 @@ def matched_schedule(profile: Profile, how: str) -> Schedule:
 
 
 def matched_cvae(study: Study, how: str) -> CVAE:
+    """A CVAE of the flips that has seen as much as LAVAE; how: "conditional" or "lavae"."""
     profile = study.profile
     schedule = matched_schedule(profile, how)
     return load_or_train(TrainedCVAE(study.setting, FLIPS, how, schedule, profile.antithetic))

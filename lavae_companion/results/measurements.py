@@ -439,7 +439,9 @@ class Measurement(Experiment):
         )
 
     def _write(self, vectors: Vectors, folder: Path) -> dict[str, Any]:
-        own = {k: v.float().cpu().contiguous().clone() for k, v in vectors.items()}  # shared: refused
+        own = {
+            k: v.float().cpu().contiguous().clone() for k, v in vectors.items()
+        }  # shared: refused
         save_file(own, folder / TENSORS)
         return {}
 

@@ -45,7 +45,7 @@ def sign_test(values: np.ndarray, threshold: float, side: str) -> float:
 
 def is_descriptive(value: float, threshold: float, n_seeds: int) -> bool:
     """Whether a value is too near to its threshold for so few seeds (PROTOCOL.md)."""
-    return n_seeds < MANY_SEEDS and abs(value - threshold) <= NEAR * max(abs(threshold), 1.0)
+    return n_seeds < MANY_SEEDS and abs(value - threshold) <= NEAR * (abs(threshold) or 1.0)
 
 
 def settled(curve: Mapping[float, float], threshold: float) -> str:

@@ -60,7 +60,8 @@ def test_a_sign_test_counts_seeds_on_the_claimed_side(values, side, p):
 @pytest.mark.parametrize(
     ("value", "threshold", "n_seeds", "expected"),
     [(1.015, 1.0, 3, True), (0.985, 1.0, 9, True), (1.015, 1.0, 10, False), (1.03, 1.0, 3, False),
-     (2.03, 2.0, 5, True), (2.05, 2.0, 5, False), (0.01, 0.0, 5, True), (-0.3, 0.0, 5, False)],
+     (2.03, 2.0, 5, True), (2.05, 2.0, 5, False), (0.01, 0.0, 5, True), (-0.3, 0.0, 5, False),
+     (0.1015, 0.1, 5, True), (0.105, 0.1, 5, False)],
 )  # fmt: skip
 def test_a_value_near_its_threshold_is_descriptive_with_few_seeds(
     value, threshold, n_seeds, expected
