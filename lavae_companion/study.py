@@ -97,9 +97,8 @@ class Study:
     def cvae(self, family: Family | str, how: str) -> CVAE:
         """A CVAE of a family; how: "conditional" or "lavae" (Section V-C)."""
         profile, parsed = self.profile, Family.parse(family)
-        return load_or_train(
-            TrainedCVAE(self.setting, parsed, how, profile.cvae, profile.antithetic)
-        )
+        schedule = profile.cvae_lavae if how == "lavae" else profile.cvae
+        return load_or_train(TrainedCVAE(self.setting, parsed, how, schedule, profile.antithetic))
 
     def joint(self, family: Family | str) -> LAVAE:
         """LAVAE of a family with stages 1 and 2 trained at once."""

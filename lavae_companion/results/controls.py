@@ -17,15 +17,14 @@ from lavae_companion.experiments import (
     FineTunedNative,
     FittedMaps,
     JointLAVAE,
-    TrainedCVAE,
     TrainedVAE,
     TransferHead,
     at_epochs,
     load_or_train,
 )
+from lavae_companion.paper import CVAE as CONDITIONAL
 from lavae_companion.paper import (
-    CVAE_LAVAE_MATCHED,
-    CVAE_MATCHED,
+    CVAE_LAVAE,
     FLIPS,
     HEATMAP_PAIRS,
     MAP_WEIGHTS,
@@ -47,10 +46,8 @@ from lavae_core.augmentations import Family, to_float
 from lavae_core.latent_maps import LatentMaps, Moments, NonLinearMaps, fit_exact
 from lavae_core.models import CVAE, LAVAE, encode, encode_variants
 from lavae_core.runtime import generator
-from lavae_core.training import Schedule
 
 FAIR_HEAD = {"epochs": 4, "batch": 64}  # the best of the searched batches (schedule_search.csv)
-SEARCHED_RATE = 4e-3  # of a CVAE
 N_KNOWN = 10_000  # training images of a classifier, and of a training error
 DIGITS = range(10)
 
@@ -58,40 +55,18 @@ DIGITS = range(10)
 # -- CVAEs and VAEs that have seen as much as LAVAE ------------------------------------------------
 
 
-def matched_schedule(profile: Profile, how: str) -> Schedule:
-    """Of a CVAE: LAVAE's batches and decay at the best searched rate, or the paper's. "conditional":
-    as many images as LAVAE with its start. "lavae": with the paper's recipe as many encoded; else
-    fewer encoded and more decoded, since each is decoded into three variants."""
-    flips, start = profile.flips, profile.start
-    if how == "conditional":
-        epochs = flips.epochs + (start.epochs if start else 0)
-    else:
-        epochs = flips.epochs * (4 if flips.decay == "constant" else 2)
-    return replace(flips, epochs=epochs, lr=min(SEARCHED_RATE, flips.lr))
-
-
-def matched_cvae(study: Study, how: str) -> CVAE:
-    """A CVAE of the flips that has seen as much as LAVAE; how: "conditional" or "lavae"."""
-    profile = study.profile
-    schedule = matched_schedule(profile, how)
-    return load_or_train(TrainedCVAE(study.setting, FLIPS, how, schedule, profile.antithetic))
-
-
 def cvaes(study: Study) -> Vectors:
-    """Both matched CVAEs (Section V-C): each variant by its condition; the LAVAE-style one also
-    applied twice in sequence; what the conditional one's outputs and latents show."""
+    """The LAVAE-style CVAE applied twice in sequence, and what the conditional one's outputs and
+    latents show (Section V-C)."""
     images = study.variants(FLIPS)
-    conditional, style = matched_cvae(study, "conditional"), matched_cvae(study, "lavae")
-    by_condition = scores.by_condition(style, FLIPS, images, FLIPS.singles)
+    conditional, style = (study.cvae(FLIPS, how) for how in ("conditional", "lavae"))
     twice = in_sequence(style, images[0])
     sequence = scores.image_scores(lambda code: code, twice, images[3])[0]
     return (
-        named(CVAE_MATCHED, FLIPS, scores.by_condition(conditional, FLIPS, images))
-        | named(CVAE_LAVAE_MATCHED, FLIPS, by_condition)
-        | {f"{CVAE_LAVAE_MATCHED}, in sequence/composed/{FLIPS}": sequence}
-        | measurements.identity(study, FLIPS, conditional, CVAE_MATCHED)
+        measurements.cvae(study, FLIPS, "lavae")
+        | {f"{CVAE_LAVAE}, in sequence/composed/{FLIPS}": sequence}
         | plausible(study, conditional)
-        | {f"probe/{CVAE_MATCHED}/{FLIPS}": variant_probe(study, conditional)}
+        | {f"probe/{CONDITIONAL}/{FLIPS}": variant_probe(study, conditional)}
     )
 
 
@@ -118,7 +93,7 @@ def plausible(study: Study, cvae: CVAE) -> Vectors:
         f"plausible/{name}/{FLIPS}": torch.stack(
             [classifier(shown[place]) == place for place in (1, 2, 3)]
         ).float().mean(0)
-        for name, shown in ((CVAE_MATCHED, outputs), ("images", images / 255))
+        for name, shown in ((CONDITIONAL, outputs), ("images", images / 255))
     }  # fmt: skip
 
 
@@ -362,7 +337,7 @@ def joint(study: Study) -> Vectors:
 
 def at_length(epochs: int) -> Profile:
     """The paper's recipe (random weights, one sample, batches of 64, constant 1e-3) for so many
-    epochs of stage 1, a VAE of originals for four times as many; stage 2 stays exact, non-linear maps
+    epochs of stage 1, a VAE of originals and a LAVAE-style CVAE for four times as many; stage 2 stays exact, non-linear maps
     those of the profile quick.
 
     Measured with it, a claim's statistic is a point of its curve over training length. Begin with the
@@ -371,8 +346,9 @@ def at_length(epochs: int) -> Profile:
     paper = PROFILES["paper"]
     schedules = {name: replace(getattr(paper, name), epochs=epochs)
                  for name in ("flips", "base", "cvae", "joint", "head")}  # fmt: skip
-    vae, maps = replace(paper.vae, epochs=4 * epochs), PROFILES["quick"].maps
-    return replace(paper, vae=vae, maps=maps, **schedules)
+    schedules |= {name: replace(getattr(paper, name), epochs=4 * epochs)
+                  for name in ("cvae_lavae", "vae")}  # fmt: skip
+    return replace(paper, maps=PROFILES["quick"].maps, **schedules)
 
 
 def recipe(study: Study, epochs: int, family: Family = FLIPS) -> Vectors:

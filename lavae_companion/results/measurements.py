@@ -41,7 +41,7 @@ from lavae_companion.study import Study
 from lavae_core.augmentations import PAIR_VARIANTS, Family
 from lavae_core.errors import InvalidInputError, require_known
 from lavae_core.latent_maps import WIDTH
-from lavae_core.models import CVAE, LATENT_DIM, LAVAE, NATIVE, encode
+from lavae_core.models import LATENT_DIM, LAVAE, NATIVE, encode
 from lavae_core.runtime import generator
 
 Vectors = dict[str, Tensor]
@@ -245,12 +245,10 @@ def trained_through_maps(
     )
 
 
-def identity(
-    study: Study, pair: Family | str, cvae: CVAE | None = None, name: str = CONDITIONAL
-) -> Vectors:
+def identity(study: Study, pair: Family | str) -> Vectors:
     """Whether augmented outputs still show the image that was encoded, for the pair of flips.
 
-    cvae, name: another conditional CVAE than the study's. "identity": share of the three augmented outputs that, flipped back, are nearest among all test
+    "identity": share of the three augmented outputs that, flipped back, are nearest among all test
     originals to the one they were made from; "copies": the same without flipping back.
     """
     parsed = Family.parse(pair)
@@ -258,11 +256,10 @@ def identity(
     images, model = study.variants(parsed), study.lavae(parsed)
     mu, _ = encode(model, images[0])
     words = list(parsed.latent_words.values())[1:]
-    conditional = cvae or study.cvae(parsed, "conditional")
-    by_condition = scores.cvae_outputs(conditional, parsed, images[0])
+    by_condition = scores.cvae_outputs(study.cvae(parsed, "conditional"), parsed, images[0])
     outputs = {
         "LAVAE": [scores.decoded(model, mu, word) for word in words],
-        name: list(by_condition[1:].sigmoid().squeeze(2)),
+        CONDITIONAL: list(by_condition[1:].sigmoid().squeeze(2)),
     }
     undo = ((-1,), (-2,), (-2, -1))  # flips are their own inverses
     known = images[0].flatten(1).float().div(255)

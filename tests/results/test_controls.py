@@ -172,11 +172,10 @@ def test_the_weight_of_the_maps_scales_their_error_alone(setting):
 def test_matched_cvaes_see_as_many_images_as_lavae():
     quick = PROFILES["quick"]
     lavae = 4 * (quick.flips.epochs + quick.start.epochs)  # times 60,000 images
-    conditional, style = (controls.matched_schedule(quick, how) for how in ("conditional", "lavae"))
+    conditional, style = quick.cvae, quick.cvae_lavae
     assert 4 * conditional.epochs == pytest.approx(lavae)
     assert style.epochs < lavae < 3 * style.epochs  # encoded, and decoded
     assert conditional.lr == style.lr == 4e-3 and conditional.batch == quick.flips.batch
-    assert controls.matched_schedule(PROFILES["paper"], "lavae").lr == 1e-3
 
 
 def test_a_cvae_in_sequence_applies_its_second_flip_to_its_first_output():
@@ -273,6 +272,6 @@ def test_a_length_is_the_papers_recipe_for_so_many_epochs(setting):
     stage1 = study.stage1(FLIPS)
     assert stage1 == at_epochs(TrainedVAE(setting, FLIPS, PROFILES["paper"].flips), 4)
     assert study.stage1(None).schedule.epochs == 16  # originals alone are a quarter of the images
-    assert controls.matched_schedule(profile, "conditional").epochs == 4
-    style = controls.matched_schedule(profile, "lavae")
+    assert profile.cvae.epochs == 4
+    style = profile.cvae_lavae
     assert (style.epochs, style.lr, style.decay) == (16, 1e-3, "constant")

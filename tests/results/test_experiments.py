@@ -59,8 +59,8 @@ KEYS = {  # bf16, fp32
     "latents 1 flip_lr,flip_ud":           ("df3cb3e0233d005c", "95b1d3bb3e47ba9d"),
     "latents 3 flip_lr,flip_ud":           ("a3608a66ac3f70e5", "c926e0438c163d41"),
     "nonlinear flip_lr,flip_ud":           ("4a88a0a1de0714a7", "3b6cc287ea6069eb"),
-    "conditional cvae flip_lr,flip_ud":    ("c11210f05527698d", "494853adc1fde52b"),
-    "lavae cvae flip_lr,flip_ud":          ("0168b37beb2155a2", "8c36874c032f1b55"),
+    "conditional cvae flip_lr,flip_ud":    ("8431d709da81a6ed", "e08dcf116b23115f"),
+    "lavae cvae flip_lr,flip_ud":          ("3a3eca771e3b5615", "12a566eebf3eddb2"),
     "joint flip_lr,flip_ud":               ("777308b274b5f388", "29659769fb8f66ca"),
     "stage1 rotate_cw,flip_lr":            ("07051b1dd0063c28", "9df0a5baca2312d3"),
     "start rotate_cw,flip_lr":             ("d1b482c3e1b5d3c6", "bfe39c074b3b1a61"),
@@ -69,13 +69,13 @@ KEYS = {  # bf16, fp32
     "latents 1 rotate_cw,flip_lr":         ("88b81d0f6ed962a0", "0184cc33c7bb33c9"),
     "latents 3 rotate_cw,flip_lr":         ("ac6f00cbd3bee7ba", "c1dbd00b5cb538ac"),
     "nonlinear rotate_cw,flip_lr":         ("24fd2433f1217783", "2be33c7231214be7"),
-    "conditional cvae rotate_cw,flip_lr":  ("47afe3adff8c6813", "56e405bf18d822a9"),
-    "lavae cvae rotate_cw,flip_lr":        ("6727e6e815c4972d", "25249dda67669398"),
+    "conditional cvae rotate_cw,flip_lr":  ("539087b5ad06cc6a", "5aa2bd3ca64779b3"),
+    "lavae cvae rotate_cw,flip_lr":        ("2f3c16fb035d52e7", "0258b38c0f4fcf9f"),
     "joint rotate_cw,flip_lr":             ("51b039c334037cc0", "9dc3cdbd98cac13e"),
     "head flip_lr,flip_ud to rotate_cw,flip_lr": ("87ec6687c08a2441", "2f55cb1176e95940"),
 }  # fmt: skip
 # SHA-256 of all 240 kinds and keys, sorted.
-ALL_FOLDERS = "96250c4b1e07ca03a4001477a79524e2dc2d1d3318d595f4b61596615f10af5b"
+ALL_FOLDERS = "f233784dacd6dd23625255c9e2d0eba198d730cad2b9ac64ab6bb22b0dbbf744"
 
 # What the augmentations do depends on the libraries: with others, keys are others by design.
 LIBRARIES = {"opencv": "5.0.0", "torchvision": "0.29.1"}
@@ -110,7 +110,8 @@ def quick_experiments(precision: str) -> dict[str, experiments.Experiment]:
             f"joint {pair}": JointLAVAE(setting, pair, profile.joint, antithetic, stage1.start),
         }
         for how in experiments.CVAE_TRAININGS:
-            cvae = TrainedCVAE(setting, pair, how, profile.cvae, antithetic)
+            schedule = profile.cvae_lavae if how == "lavae" else profile.cvae
+            cvae = TrainedCVAE(setting, pair, how, schedule, antithetic)
             made[f"{how} cvae {pair}"] = cvae
         for target in PAIRS:
             head = TransferHead(FittedMaps(stage1), target, profile.head)

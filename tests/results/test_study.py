@@ -109,7 +109,7 @@ def test_which_experiments_a_study_asks_for(monkeypatch):
         FittedMaps(shear, "sgd", 0.0, profile.maps),
         TransferHead(FittedMaps(flips), SHEAR, profile.head),
         JointLAVAE(setting, SHEAR, profile.joint, True, shear.start),
-        TrainedCVAE(setting, FLIPS, "lavae", profile.cvae, True),
+        TrainedCVAE(setting, FLIPS, "lavae", profile.cvae_lavae, True),
         TrainedNonLinearMaps(shear, profile.maps),
         Latents(shear, 1),
     ]
