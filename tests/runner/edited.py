@@ -36,7 +36,7 @@ EDITS = {
     "14": {"pairs": [TURNS, BLURRED], "digits": [6]},
     "15": {"trained": TURNS, "n_pairs": 3, "digits": [4]},
     "16": {"pairs": [BLURRED], "methods": ["t-SNE", "ICA"]},
-    "17": {"pair": TURNS, "seed": 3},
+    "17": {"pair": TURNS, "widths": [4, 16]},
     "18": {"pair": "flip_lr,flip_ud"},
     "19": {"n_pairs": 3, "seed": 3},
     "20": {"pair": TURNS, "steps": 4, "n_images": 100},
