@@ -37,6 +37,30 @@ def test_threads_sleep_where_others_want_the_cores(load, cores, chosen, monkeypa
     assert dict(os.environ) == before | chosen
 
 
+WATCH = """
+import os, sys
+class Watch:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            sys.exit(not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys())
+sys.meta_path.insert(0, Watch())
+"""
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import lavae_core",
+        "from lavae_companion import figures",  # the first import of every notebook
+        "import lavae_companion.runner.cli",
+    ],
+)
+def test_the_choice_is_made_before_torch_is_loaded(first):
+    environment = {name: value for name, value in os.environ.items() if "OMP_" not in name}
+    done = subprocess.run([sys.executable, "-c", WATCH + first + "\nsys.exit(2)"], env=environment)
+    assert done.returncode == 0
+
+
 @pytest.mark.parametrize(
     "variable",
     [

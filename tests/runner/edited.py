@@ -42,7 +42,7 @@ EDITS = {
     "20": {"pair": TURNS, "steps": 4, "n_images": 100},
     "21": {"seeds": [3]},
     "22": {"separability": "neighbours", "seeds": [3]},
-    "23": {"n_pairs": 3, "detail": TURNS, "weights": [2.0], "seed": 3},
+    "23": {"n_pairs": 3, "detail": TURNS, "hard": TURNS, "weights": [2.0], "seed": 3},
     "24": {"seeds": [3]},
 }
 

@@ -1,9 +1,14 @@
 """`--check` fails with any of its parts, and keeps the lines of two at once apart."""
 
+import sys
+
+import nbformat
 import pytest
+from tiny import write_notebook
 
 from lavae_companion.runner import check
 from lavae_companion.runner.check import same_bits
+from lavae_companion.runner.execute import execute
 from lavae_core import data
 
 PARTS = [
@@ -52,3 +57,22 @@ def test_same_bits_sees_what_differs_and_what_is_missing(tmp_path):
     (both[1] / weights).write_text("samE")
     (both[0] / picture).unlink()
     assert same_bits(*both) == ([], [weights, picture])
+
+
+def test_nbval_compares_in_this_python_whatever_kernel_the_user_has(tmp_path, monkeypatch, capfd):
+    spec = tmp_path / "foreign" / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(
+        '{"argv": ["/bin/sh", "-c", "exit 1"], "display_name": "", "language": "python"}'
+    )
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "foreign"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    source = write_notebook(
+        tmp_path, "01_a", "import sys; print(sys.executable, sys.flags.safe_path)"
+    )
+    notebook, _ = execute(source, tmp_path / "02_a.ipynb", {}, tmp_path)
+    notebook.cells[1].metadata["tags"] = ["nbval-check-output"]
+    nbformat.write(notebook, tmp_path / "02_a.ipynb")
+    arguments = [*check.NBVAL, "--rootdir", str(tmp_path), str(tmp_path / "02_a.ipynb")]
+    assert check._run("nbval", arguments)[2] == "passed"
+    assert f"{sys.executable} True" in notebook.cells[1].outputs[0].text

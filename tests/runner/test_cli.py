@@ -137,6 +137,13 @@ def test_another_data_set_runs_the_notebooks_that_have_it_as_a_parameter(
     ]  # fmt: skip
 
 
+def test_versions_unlike_the_lock_are_said(ran, monkeypatch, capsys):
+    monkeypatch.setattr(cli.environment, "unlike_the_lock", lambda: "numpy 1 (lock: 2)")
+    assert cli.main(["--only", "3"]) == 0
+    assert "numpy 1 (lock: 2)" in capsys.readouterr().err
+    assert len(ran) == 1
+
+
 def test_only_takes_numbers_in_any_form(ran):
     assert cli.main(["--only", "2, 3", "21"]) == 0
     assert [name[:2] for name in ran[0][0]] == ["02", "03", "21"]

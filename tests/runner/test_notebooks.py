@@ -85,6 +85,11 @@ def test_a_notebook_has_one_parameter_cell(tmp_path):
         Notebook(path).parameters()
 
 
+def test_a_copy_without_notebooks_says_what_to_do(tmp_path):
+    with pytest.raises(LavaeError, match="pip install -e"):
+        discover(tmp_path / "notebooks")
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"worksheets": []}'])
 def test_a_file_that_is_no_notebook(tmp_path, text):
     (tmp_path / "01_a.ipynb").write_text(text)
