@@ -19,8 +19,9 @@ import torch
 from run import keep, machine
 from torch.profiler import ProfilerActivity, profile
 
+from lavae_companion import data
 from lavae_companion.paper import FLIPS
-from lavae_core import augmentations, data, runtime, training
+from lavae_core import augmentations, runtime, training
 from lavae_core.models import LAVAE
 from lavae_core.objectives import VAEObjective
 from lavae_core.training import Schedule

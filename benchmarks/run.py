@@ -27,11 +27,12 @@ import tables
 import torch
 from joblib import cpu_count
 
+from lavae_companion import data
 from lavae_companion.experiments import N_FITTED
 from lavae_companion.paper import FLIPS
 from lavae_companion.profiles import resolve
 from lavae_companion.results import scores
-from lavae_core import augmentations, data, runtime, training
+from lavae_core import augmentations, runtime, training
 from lavae_core.latent_maps import LatentMaps, Moments, fit_exact
 from lavae_core.models import LAVAE, Decoder, encode_variants
 from lavae_core.objectives import HeadObjective, Objective, VAEObjective

@@ -17,6 +17,7 @@ from run import processor_family
 from time_to_quality import mean_bce, minutes_of
 from torch import Tensor
 
+from lavae_companion import data
 from lavae_companion.experiments import (
     Experiment,
     FittedMaps,
@@ -30,7 +31,7 @@ from lavae_companion.experiments import (
 from lavae_companion.paper import FLIPS, SHEAR_CANNY
 from lavae_companion.profiles import resolve
 from lavae_companion.results.scores import by_condition, directly_encoded, through_maps
-from lavae_core import augmentations, data, runtime
+from lavae_core import augmentations, runtime
 from lavae_core.augmentations import Family
 from lavae_core.training import Schedule
 

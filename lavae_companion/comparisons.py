@@ -1,15 +1,68 @@
-"""What the paper compares LAVAE with: the objectives of two CVAEs and of joint training."""
+"""What the paper compares LAVAE with: CVAEs, non-linear maps, joint training; and their objectives."""
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lavae_core import losses
 from lavae_core.augmentations import to_float
-from lavae_core.latent_maps import Orders, order_penalty
+from lavae_core.errors import InvalidInputError, require_whole
+from lavae_core.latent_maps import Orders, order_penalty, parse_word
 from lavae_core.losses import negative_elbo, posterior_samples
-from lavae_core.models import CVAE, LAVAE
+from lavae_core.models import LATENT_DIM, LAVAE, Decoder, Encoder
+from lavae_core.pretrained import Pretrained
+
+WIDTH = 8  # of the authors' non-linear maps (Section IV-B)
+
+
+class CVAE(nn.Module, Pretrained):
+    """Conditional VAE (Appendix B, Figure 11): the one-hot of the variant beside features and z."""
+
+    def __init__(self, latent_dim: int = LATENT_DIM, n_conditions: int = 4):
+        super().__init__()
+        require_whole("latent_dim", latent_dim, 1)
+        require_whole("n_conditions", n_conditions, 1)
+        self.encoder = Encoder(latent_dim, n_conditions)
+        self.decoder = Decoder(latent_dim, n_conditions)
+
+    def encode(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (N, 1, 28, 28) and conditions (N, n_conditions) to mu and log-variance."""
+        return self.encoder(x, condition)
+
+    def decode(self, z: Tensor, condition: Tensor) -> Tensor:
+        """Latents (N, 16) and conditions (N, n_conditions) to logits (N, 1, 28, 28)."""
+        return self.decoder(z, condition)
+
+
+class NonLinearMaps(nn.Module):
+    """The ablation of Section IV-B: each map an MLP 16 -> width -> width -> 16, without an inverse."""
+
+    def __init__(self, n_maps: int = 2, latent_dim: int = 16, width: int = WIDTH):
+        super().__init__()
+        self.networks = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(latent_dim, width),
+                nn.ReLU(),
+                nn.Linear(width, width),
+                nn.ReLU(),
+                nn.Linear(width, latent_dim),
+            )  # fmt: skip
+            for _ in range(n_maps)
+        )
+
+    @property
+    def names(self) -> list[str]:
+        return [f"L{i + 1}" for i in range(len(self.networks))]
+
+    def forward(self, z: Tensor, word: str) -> Tensor:
+        """Latents (N, d) mapped by a word, (N, d). Raises InvalidInputError for an inverse."""
+        for position, power in parse_word(word, self.names):
+            if power < 0:
+                raise InvalidInputError(f"{self.names[position]} is non-linear: it has no inverse")
+            for _ in range(power):
+                z = self.networks[position](z)
+        return z
 
 
 class JointObjective:

@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lavae_companion import comparisons, store
+from lavae_companion import comparisons, data, store
+from lavae_companion.comparisons import CVAE, WIDTH, NonLinearMaps
 from lavae_companion.profiles import Start
-from lavae_core import augmentations, data, objectives, runtime, training
+from lavae_core import augmentations, objectives, runtime, training
 from lavae_core.augmentations import Family
 from lavae_core.errors import (
     InvalidInputError,
@@ -25,8 +26,8 @@ from lavae_core.errors import (
     require_whole,
 )
 from lavae_core.initialisation import random_maps, start_at_components
-from lavae_core.latent_maps import WIDTH, Moments, NonLinearMaps, fit_exact
-from lavae_core.models import CVAE, LATENT_DIM, LAVAE, NATIVE, Decoder, encode_variants
+from lavae_core.latent_maps import Moments, fit_exact
+from lavae_core.models import LATENT_DIM, LAVAE, NATIVE, Decoder, encode_variants
 from lavae_core.runtime import THREADS, Runtime
 from lavae_core.through_maps import ThroughMapsObjective
 from lavae_core.training import Schedule

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lavae_core.data import home
+from lavae_companion.data import home
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 FIGURES = CHECKOUT / "figures"

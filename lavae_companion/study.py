@@ -9,7 +9,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lavae_companion import outputs, profiles
+from lavae_companion import data, outputs, profiles
+from lavae_companion.comparisons import CVAE, WIDTH, NonLinearMaps
 from lavae_companion.experiments import (
     FittedMaps,
     JointLAVAE,
@@ -26,7 +27,7 @@ from lavae_companion.experiments import (
 from lavae_companion.paper import FLIPS, PAIRS
 from lavae_companion.profiles import Profile
 from lavae_companion.results import claims
-from lavae_core import augmentations, data, runtime
+from lavae_core import augmentations, runtime
 from lavae_core.augmentations import Family
 from lavae_core.errors import (
     InvalidInputError,
@@ -36,8 +37,7 @@ from lavae_core.errors import (
     require_seed,
     require_whole,
 )  # fmt: skip
-from lavae_core.latent_maps import WIDTH, NonLinearMaps
-from lavae_core.models import CVAE, LAVAE
+from lavae_core.models import LAVAE
 
 
 class Study:

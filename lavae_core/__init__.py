@@ -6,15 +6,14 @@ and a new decoder head transfers the maps to another family (stage 3).
 
 from lavae_core import threads  # first: it is to be there before torch
 from lavae_core.augmentations import AUGMENTATIONS, Family, augmentation, to_float, variants
-from lavae_core.data import ImageSet, load
 from lavae_core.errors import LavaeError
-from lavae_core.latent_maps import LatentMaps, Moments, NonLinearMaps, fit_exact, inverse_word
-from lavae_core.models import CVAE, LAVAE, Decoder, Encoder, encode
+from lavae_core.latent_maps import LatentMaps, Moments, fit_exact, inverse_word
+from lavae_core.models import LAVAE, Decoder, Encoder, encode
 from lavae_core.training import Schedule, train
 
 __version__ = "2.0.0"
 __all__ = [
-    "AUGMENTATIONS", "CVAE", "LAVAE", "Decoder", "Encoder", "Family", "ImageSet", "LatentMaps",
-    "LavaeError", "Moments", "NonLinearMaps", "Schedule", "augmentation", "encode", "fit_exact",
-    "inverse_word", "load", "threads", "to_float", "train", "variants",
+    "AUGMENTATIONS", "LAVAE", "Decoder", "Encoder", "Family", "LatentMaps",
+    "LavaeError", "Moments", "Schedule", "augmentation", "encode", "fit_exact",
+    "inverse_word", "threads", "to_float", "train", "variants",
 ]  # fmt: skip

@@ -15,7 +15,6 @@ from lavae_core.augmentations import to_float
 from lavae_core.errors import InvalidInputError, require_known, require_number, require_whole
 
 Orders = Sequence[int | None]  # of each augmentation: the power that is the identity, if any
-WIDTH = 8  # of the authors' non-linear maps (Section IV-B)
 MAX_POWER = 1000
 
 _LETTER = re.compile(r"(?P<name>[^\s^]+?)(?:\^(?P<power>-?\d+))?")
@@ -124,36 +123,6 @@ class LatentMaps(nn.Module):
     def forward(self, z: Tensor, word: str) -> Tensor:
         """Latents (N, d) mapped by a word, (N, d). Raises InvalidInputError as `matrix` and parse_word."""
         return z @ self.matrix(word)
-
-
-class NonLinearMaps(nn.Module):
-    """The ablation of Section IV-B: each map an MLP 16 -> width -> width -> 16, without an inverse."""
-
-    def __init__(self, n_maps: int = 2, latent_dim: int = 16, width: int = WIDTH):
-        super().__init__()
-        self.networks = nn.ModuleList(
-            nn.Sequential(
-                nn.Linear(latent_dim, width),
-                nn.ReLU(),
-                nn.Linear(width, width),
-                nn.ReLU(),
-                nn.Linear(width, latent_dim),
-            )  # fmt: skip
-            for _ in range(n_maps)
-        )
-
-    @property
-    def names(self) -> list[str]:
-        return [f"L{i + 1}" for i in range(len(self.networks))]
-
-    def forward(self, z: Tensor, word: str) -> Tensor:
-        """Latents (N, d) mapped by a word, (N, d). Raises InvalidInputError for an inverse."""
-        for position, power in parse_word(word, self.names):
-            if power < 0:
-                raise InvalidInputError(f"{self.names[position]} is non-linear: it has no inverse")
-            for _ in range(power):
-                z = self.networks[position](z)
-        return z
 
 
 def _require_orders(orders: Orders | None, n_maps: int) -> Orders:

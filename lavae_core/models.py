@@ -1,4 +1,4 @@
-"""The networks (Appendix C): encoder, decoder, LAVAE with its decoder heads and latent maps, CVAE.
+"""The networks (Appendix C): encoder, decoder, LAVAE with its decoder heads and latent maps.
 
 They know no loss and no optimizer. Images are (N, 1, 28, 28) floats in [0, 1]; decoders return
 logits of that shape, so that the sigmoid belongs to the loss or to the picture.
@@ -163,25 +163,6 @@ class LAVAE(nn.Module, Pretrained):
         model = cls(n_maps=len(tensors["maps.matrices"]))
         model.load_state_dict(tensors)
         return model.eval().requires_grad_(False)
-
-
-class CVAE(nn.Module, Pretrained):
-    """Conditional VAE (Appendix B, Figure 11): the one-hot of the variant beside features and z."""
-
-    def __init__(self, latent_dim: int = LATENT_DIM, n_conditions: int = 4):
-        super().__init__()
-        require_whole("latent_dim", latent_dim, 1)
-        require_whole("n_conditions", n_conditions, 1)
-        self.encoder = Encoder(latent_dim, n_conditions)
-        self.decoder = Decoder(latent_dim, n_conditions)
-
-    def encode(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (N, 1, 28, 28) and conditions (N, n_conditions) to mu and log-variance."""
-        return self.encoder(x, condition)
-
-    def decode(self, z: Tensor, condition: Tensor) -> Tensor:
-        """Latents (N, 16) and conditions (N, n_conditions) to logits (N, 1, 28, 28)."""
-        return self.decoder(z, condition)
 
 
 @torch.no_grad()

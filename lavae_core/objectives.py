@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lavae_core import losses
 from lavae_core.augmentations import to_float
-from lavae_core.latent_maps import LatentMaps, NonLinearMaps, Orders, order_penalty
+from lavae_core.latent_maps import LatentMaps, Orders, order_penalty
 from lavae_core.losses import negative_elbo, posterior_samples
 from lavae_core.models import LAVAE, Decoder
 
@@ -64,7 +64,7 @@ class MapObjective:
 
     def __init__(
         self,
-        maps: LatentMaps | NonLinearMaps,
+        maps: nn.Module,
         mu: Tensor,
         logvar: Tensor,
         orders: Orders = (),

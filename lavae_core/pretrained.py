@@ -21,7 +21,7 @@ library_name: lavae_core
 ---
 # {kind}
 
-    from lavae_core import {kind}
+    from {module} import {kind}
     model = {kind}.from_pretrained(FOLDER)  # for inference: eval mode, no gradients
 
 `model.about` and `config.json` say what it was trained on:
@@ -68,4 +68,8 @@ class Pretrained(PyTorchModelHubMixin):
 
     def generate_model_card(self, **options) -> ModelCard:
         lines = [f"* {name}: {value}" for name, value in self.about.items()]
-        return ModelCard(CARD.format(kind=type(self).__name__, about="\n".join(lines)))
+        return ModelCard(
+            CARD.format(
+                module=type(self).__module__, kind=type(self).__name__, about="\n".join(lines)
+            )
+        )

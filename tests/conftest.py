@@ -38,8 +38,8 @@ def setting(home, cpu, monkeypatch):
     """A Setting whose training images are 16 of noise."""
     from made_up import uint8_images
 
+    from lavae_companion import data
     from lavae_companion.experiments import Setting
-    from lavae_core import data
 
     def load(split, dataset="mnist", limit=None):
         assert split == "train"
@@ -55,7 +55,7 @@ def mnist():
 
     Of session scope, so that it reads the user's own home and reads each split once.
     """
-    from lavae_core import data
+    from lavae_companion import data
 
     splits = {split: data.load(split) for split in ("train", "test")}
     return splits.__getitem__

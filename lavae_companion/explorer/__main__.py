@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
+from lavae_companion import data
 from lavae_companion.explorer import build
 from lavae_companion.weights import FAMILIES
-from lavae_core import data
 from lavae_core.errors import LavaeError
 from lavae_core.models import LAVAE
 

@@ -11,11 +11,11 @@ import torch
 from jinja2 import Environment
 from torch import Tensor
 
+from lavae_companion.data import ImageSet
 from lavae_companion.figures.style import variant_styles
 from lavae_companion.weights import halved
 from lavae_core import augmentations
 from lavae_core.augmentations import SIDE, Family
-from lavae_core.data import ImageSet
 from lavae_core.errors import InvalidInputError
 from lavae_core.models import LAVAE, encode_variants
 

@@ -12,6 +12,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 from torch.func import jacrev, vmap
 
+from lavae_companion import data
+from lavae_companion.comparisons import CVAE, NonLinearMaps
 from lavae_companion.experiments import (
     N_FITTED,
     FineTunedNative,
@@ -41,10 +43,10 @@ from lavae_companion.results import geometry, measurements, scores
 from lavae_companion.results.measurements import STEPS, Measurement, Vectors, inverses, lavae, named
 from lavae_companion.results.transfer import published_wins
 from lavae_companion.study import Study
-from lavae_core import augmentations, data
+from lavae_core import augmentations
 from lavae_core.augmentations import Family, to_float
-from lavae_core.latent_maps import LatentMaps, Moments, NonLinearMaps, fit_exact
-from lavae_core.models import CVAE, LAVAE, encode, encode_variants
+from lavae_core.latent_maps import LatentMaps, Moments, fit_exact
+from lavae_core.models import LAVAE, encode, encode_variants
 from lavae_core.runtime import generator
 
 FAIR_HEAD = {"epochs": 4, "batch": 64}  # the best of the searched batches (schedule_search.csv)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lavae_companion import store
+from lavae_companion.comparisons import WIDTH
 from lavae_companion.experiments import (
     TENSORS,
     Experiment,
@@ -40,7 +41,6 @@ from lavae_companion.results.scores import Scores
 from lavae_companion.study import Study
 from lavae_core.augmentations import PAIR_VARIANTS, Family
 from lavae_core.errors import InvalidInputError, require_known
-from lavae_core.latent_maps import WIDTH
 from lavae_core.models import LATENT_DIM, LAVAE, NATIVE, encode
 from lavae_core.runtime import generator
 

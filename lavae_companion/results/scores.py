@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lavae_companion.comparisons import CVAE
 from lavae_core.augmentations import Family, to_float
 from lavae_core.errors import InvalidInputError, require_known, require_whole
 from lavae_core.latent_maps import inverse_word, letters
-from lavae_core.models import CHUNK, CVAE, FEATURES, LAVAE, NATIVE, encode
+from lavae_core.models import CHUNK, FEATURES, LAVAE, NATIVE, encode
 
 Scores = dict[str, Tensor]  # for each variant (2, N): BCE and squared error of every image
 REVERSE = "L2 L1"

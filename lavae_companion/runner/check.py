@@ -17,13 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TextIO
 
+from lavae_companion import data
+from lavae_companion.data import home
 from lavae_companion.paths import CHECKOUT
 from lavae_companion.runner.environment import scrubbed
 from lavae_companion.runner.execute import kernel_variables
 from lavae_companion.runner.notebooks import choose, discover
 from lavae_companion.runner.tables import plain
-from lavae_core import data
-from lavae_core.data import home
 from lavae_core.errors import LavaeError
 
 MINUTES_AT_MOST = 30  # for one part; a dead kernel would otherwise hold nbval up for long

@@ -7,12 +7,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from lavae_companion import data
 from lavae_companion.profiles import PROFILES
 from lavae_companion.runner import environment
 from lavae_companion.runner.files import say, shown
 from lavae_companion.runner.notebooks import choose, discover
 from lavae_companion.runner.run import Settings, run_notebooks
-from lavae_core import data, runtime
+from lavae_core import runtime
 from lavae_core.errors import InvalidInputError, LavaeError, require_seed
 
 DESCRIPTION = (

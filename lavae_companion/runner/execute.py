@@ -15,10 +15,10 @@ import nbformat
 import psutil
 from jupyter_core.utils import ensure_event_loop
 
+from lavae_companion.data import home
 from lavae_companion.runner.environment import scrubbed
 from lavae_companion.runner.files import write_whole
 from lavae_core import errors
-from lavae_core.data import home
 from lavae_core.errors import LavaeError
 
 SECONDS_PER_TICK = 0.5

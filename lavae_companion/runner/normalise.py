@@ -4,8 +4,8 @@ from pathlib import Path
 
 import nbformat
 
+from lavae_companion.data import home
 from lavae_companion.paths import CHECKOUT
-from lavae_core.data import home
 from lavae_core.errors import LavaeError
 
 WIDGET = "application/vnd.jupyter.widget-view+json"

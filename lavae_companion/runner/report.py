@@ -16,14 +16,13 @@ from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-from lavae_companion import explorer, store
+from lavae_companion import data, explorer, store
 from lavae_companion.experiments import FittedMaps, load_or_train
 from lavae_companion.runner.files import require_writable, say, write_whole
 from lavae_companion.runner.notebooks import Notebook
 from lavae_companion.runner.run import Settings
 from lavae_companion.study import Study
 from lavae_companion.weights import FAMILIES
-from lavae_core import data
 from lavae_core.augmentations import Family
 from lavae_core.models import LAVAE
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lavae_companion import store
+from lavae_companion.data import home
 from lavae_companion.paths import CHECKOUT, FIGURES, NOTEBOOKS, runs_dir
 from lavae_companion.runner import tables
 from lavae_companion.runner.compare import differences, summary
@@ -15,7 +16,6 @@ from lavae_companion.runner.execute import execute
 from lavae_companion.runner.files import only_run, require_writable, say, shown, write_whole
 from lavae_companion.runner.normalise import normalised
 from lavae_companion.runner.notebooks import Notebook, choose, discover
-from lavae_core.data import home
 from lavae_core.errors import LavaeError
 
 # Of these packages, only those files can change what a notebook shows or writes.

@@ -10,6 +10,7 @@ import torch
 
 import lavae_core
 from lavae_companion import profiles, store
+from lavae_companion.data import home
 from lavae_companion.experiments import Setting, load_or_train
 from lavae_companion.results import controls, measurements
 from lavae_companion.results.controls import Control
@@ -18,7 +19,6 @@ from lavae_companion.runner.execute import first_line
 from lavae_companion.runner.files import only_run, require_writable, say
 from lavae_companion.runner.run import Settings
 from lavae_core import runtime
-from lavae_core.data import home
 from lavae_core.errors import InvalidInputError, LavaeError
 
 CONNECT_SECONDS = 5

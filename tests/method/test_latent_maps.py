@@ -15,7 +15,6 @@ from lavae_core.initialisation import random_maps
 from lavae_core.latent_maps import (
     LatentMaps,
     Moments,
-    NonLinearMaps,
     fit_exact,
     inverse_word,
     order_penalty,
@@ -98,9 +97,8 @@ def test_maps_start_as_identities():
 
 @pytest.mark.parametrize(("word", "value"), [("L4", "'L4'"), ("L1^x", r"L1\^x"), (None, "None")])
 def test_words_that_are_refused(word, value):
-    for maps in (LatentMaps(3), NonLinearMaps(3)):
-        with pytest.raises(InvalidInputError, match=value):
-            maps(normal(1, 16), word)
+    with pytest.raises(InvalidInputError, match=value):
+        LatentMaps(3)(normal(1, 16), word)
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-9, float("nan")])
@@ -110,16 +108,6 @@ def test_a_singular_map_has_no_inverse(value):
     assert maps(normal(1, 16), "L2").shape == (1, 16)
     with pytest.raises(InvalidInputError, match="L2"):
         maps(normal(1, 16), "L1 L2^-1")
-
-
-def test_non_linear_maps_compose_but_have_no_inverse():
-    maps, z = NonLinearMaps(), normal(3, 16)
-    assert sum(p.numel() for p in maps.networks[0].parameters()) == 136 + 72 + 144
-    first, second = maps.networks
-    assert torch.equal(maps(z, "L1 L2^2"), second(second(first(z))))
-    assert torch.equal(maps(z, ""), z)
-    with pytest.raises(InvalidInputError, match="L1"):
-        maps(z, "L2 L1^-1")
 
 
 # --- the stage-2 objective -----------------------------------------------------------------------

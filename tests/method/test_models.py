@@ -10,7 +10,7 @@ from torch import nn
 
 from lavae_core import models
 from lavae_core.errors import InvalidInputError, StoreError
-from lavae_core.models import CVAE, LAVAE, Decoder, Encoder, encode, encode_variants, require_images
+from lavae_core.models import LAVAE, Decoder, Encoder, encode, encode_variants, require_images
 from lavae_core.transforms import LatentAugmentation
 
 
@@ -23,7 +23,6 @@ def test_parameter_counts_are_the_papers():
     assert size(Decoder()) == 238_785
     assert size(LAVAE(n_maps=0)) == 571_809
     assert size(LAVAE(n_maps=3)) == 571_809 + 3 * 256
-    assert size(CVAE(n_conditions=4)) == 571_809 + 4 * (2 * 16 + 6272)
 
 
 def test_shapes():
@@ -84,13 +83,6 @@ def test_encoding_is_of_the_images_whatever_the_chunks(monkeypatch):
         encode(model, images[0] / 255)
 
 
-def test_cvae_uses_its_condition_on_both_sides():
-    model, x, z = CVAE(n_conditions=2), float_images(1), normal(1, 16)
-    one, other = torch.eye(2)[:1], torch.eye(2)[1:]
-    assert not torch.equal(model.encode(x, one)[0], model.encode(x, other)[0])
-    assert not torch.equal(model.decode(z, one), model.decode(z, other))
-
-
 def test_a_further_head_leaves_the_model_as_it_was(tmp_path):
     model, decoder, z = spread(LAVAE(n_maps=3)), spread(Decoder(), seed=1), normal(2, 16)
     before = model.decode(z)
@@ -104,13 +96,6 @@ def test_a_further_head_leaves_the_model_as_it_was(tmp_path):
     loaded = LAVAE.from_pretrained(str(tmp_path))
     assert list(loaded.decoders) == ["native", "shear_x,canny"]
     assert same_weights(loaded, both)
-
-
-def test_cvae_round_trip(tmp_path, capfd):
-    model = CVAE(n_conditions=3)
-    model.save_pretrained(tmp_path)
-    assert same_weights(CVAE.from_pretrained(str(tmp_path)), model)
-    assert capfd.readouterr().out == ""
 
 
 def test_a_saved_model_knows_what_it_is_and_is_ready_for_use(tmp_path):
@@ -135,7 +120,6 @@ def test_maps_that_were_not_fitted_are_refused(word):
 
 
 OTHERS = {
-    "another class": CVAE(),
     "another shape": LAVAE(n_maps=0),
     "a head is missing": LAVAE(heads=()),
     "a head too many": LAVAE(heads=("native", "other")),
@@ -173,7 +157,7 @@ def test_unknown_head():
 @pytest.mark.parametrize(
     ("model", "options"),
     [(LAVAE, {"latent_dim": 0}), (LAVAE, {"latent_dim": 1.5}), (LAVAE, {"n_maps": -1}),
-     (CVAE, {"latent_dim": "16"}), (CVAE, {"n_conditions": 0})],
+     (LAVAE, {"latent_dim": "16"})],
 )  # fmt: skip
 def test_sizes_that_are_refused(model, options):
     ((name, value),) = options.items()

@@ -4,7 +4,7 @@ import torch
 from by_hand import DRAWS, INDEX, SEED, check, cross_entropy, kl, one, sample
 from made_up import generator, normal, spread, uint8_images
 
-from lavae_core.latent_maps import LatentMaps, NonLinearMaps, order_penalty
+from lavae_core.latent_maps import LatentMaps, order_penalty
 from lavae_core.models import LAVAE, Decoder
 from lavae_core.objectives import HeadObjective, MapObjective, VAEObjective
 
@@ -64,16 +64,6 @@ def test_maps():
             expected[f"L{i + 1}"] += (z[0] @ matrix - z[i + 1]).square().mean()
     expected["order"] = 3 * 0.5 * order_penalty(maps.matrices, (None, 2))
     check(objective.losses(INDEX, generator(SEED)), expected)
-
-
-def test_non_linear_maps():
-    mu, maps = normal(3, 10, 16), NonLinearMaps()
-    logvar = torch.full_like(mu, -100.0)  # no noise
-    expected = {
-        f"L{i + 1}": sum((net(mu[0, n]) - mu[i + 1, n]).square().mean() for n in INDEX)
-        for i, net in enumerate(maps.networks)
-    }
-    check(MapObjective(maps, mu, logvar).losses(INDEX, generator(SEED)), expected)
 
 
 def test_maps_that_were_frozen_are_trained():

@@ -1,13 +1,21 @@
-"""The losses of the CVAEs and of joint training against a computation sample by sample."""
+"""CVAEs and non-linear maps; their losses and those of joint training, sample by sample."""
 
 import pytest
 import torch
 from by_hand import DRAWS, INDEX, SEED, check, cross_entropy, kl, one, sample
-from made_up import generator, spread, uint8_images
+from made_up import float_images, generator, normal, same_weights, spread, uint8_images
 
-from lavae_companion.comparisons import ConditionalObjective, JointObjective, LavaeStyleObjective
+from lavae_companion.comparisons import (
+    CVAE,
+    ConditionalObjective,
+    JointObjective,
+    LavaeStyleObjective,
+    NonLinearMaps,
+)
+from lavae_core.errors import InvalidInputError, StoreError
 from lavae_core.latent_maps import order_penalty
-from lavae_core.models import CVAE, LAVAE
+from lavae_core.models import LAVAE
+from lavae_core.objectives import MapObjective
 from lavae_core.training import Schedule, samples_per_step
 
 
@@ -75,3 +83,62 @@ def test_lavae_style_cvae(antithetic, signs):
                 expected["reconstruction"] += error / len(signs)
             expected["kl"] += kl(mu, logvar)
     check(objective.losses(INDEX, generator(SEED)), expected)
+
+
+def test_cvae_uses_its_condition_on_both_sides():
+    model, x, z = CVAE(n_conditions=2), float_images(1), normal(1, 16)
+    one, other = torch.eye(2)[:1], torch.eye(2)[1:]
+    assert not torch.equal(model.encode(x, one)[0], model.encode(x, other)[0])
+    assert not torch.equal(model.decode(z, one), model.decode(z, other))
+
+
+def test_cvae_round_trip(tmp_path, capfd):
+    model = CVAE(n_conditions=3)
+    model.save_pretrained(tmp_path)
+    assert same_weights(CVAE.from_pretrained(str(tmp_path)), model)
+    assert capfd.readouterr().out == ""
+
+
+def test_the_cvae_has_the_papers_size():
+    count = sum(parameter.numel() for parameter in CVAE(n_conditions=4).parameters())
+    assert count == 571_809 + 4 * (2 * 16 + 6272)
+
+
+@pytest.mark.parametrize(("name", "value"), [("latent_dim", "16"), ("n_conditions", 0)])
+def test_sizes_that_are_refused(name, value):
+    with pytest.raises(InvalidInputError, match=f"{name}.*{value!r}"):
+        CVAE(**{name: value})
+
+
+def test_a_cvae_is_no_lavae(tmp_path):
+    CVAE().save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(StoreError, match="LAVAE") as caught:
+        LAVAE.from_pretrained(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("word", "value"), [("L4", "'L4'"), ("L1^x", r"L1\^x"), (None, "None")])
+def test_words_that_are_refused(word, value):
+    with pytest.raises(InvalidInputError, match=value):
+        NonLinearMaps(3)(normal(1, 16), word)
+
+
+def test_non_linear_maps():
+    mu, maps = normal(3, 10, 16), NonLinearMaps()
+    logvar = torch.full_like(mu, -100.0)  # no noise
+    expected = {
+        f"L{i + 1}": sum((net(mu[0, n]) - mu[i + 1, n]).square().mean() for n in INDEX)
+        for i, net in enumerate(maps.networks)
+    }
+    check(MapObjective(maps, mu, logvar).losses(INDEX, generator(SEED)), expected)
+
+
+def test_non_linear_maps_compose_but_have_no_inverse():
+    maps, z = NonLinearMaps(), normal(3, 16)
+    assert sum(p.numel() for p in maps.networks[0].parameters()) == 136 + 72 + 144
+    first, second = maps.networks
+    assert torch.equal(maps(z, "L1 L2^2"), second(second(first(z))))
+    assert torch.equal(maps(z, ""), z)
+    with pytest.raises(InvalidInputError, match="L1"):
+        maps(z, "L2 L1^-1")

@@ -8,7 +8,8 @@ import torch
 from made_up import FLIPS, Perfect, normal, same_weights, spread, uint8_images
 from test_measurements import Untrained
 
-from lavae_companion import experiments, store
+from lavae_companion import data, experiments, store
+from lavae_companion.comparisons import CVAE, NonLinearMaps
 from lavae_companion.experiments import (
     FineTunedNative,
     FittedMaps,
@@ -25,10 +26,10 @@ from lavae_companion.profiles import PROFILES
 from lavae_companion.results import claims, controls, measurements
 from lavae_companion.results.controls import Control
 from lavae_companion.study import Study
-from lavae_core import data, training
+from lavae_core import training
 from lavae_core.errors import InvalidInputError
-from lavae_core.latent_maps import LatentMaps, NonLinearMaps
-from lavae_core.models import CVAE, LAVAE
+from lavae_core.latent_maps import LatentMaps
+from lavae_core.models import LAVAE
 from lavae_core.runtime import Runtime
 from lavae_core.training import Schedule
 

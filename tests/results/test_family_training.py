@@ -10,11 +10,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from lavae_companion import data
 from lavae_companion.experiments import Setting
 from lavae_companion.profiles import PROFILES
 from lavae_companion.results import measurements, scores
 from lavae_companion.study import Study
-from lavae_core import data, runtime
+from lavae_core import runtime
 from lavae_core.augmentations import Family
 from lavae_core.errors import InvalidInputError
 from lavae_core.latent_maps import LatentMaps

@@ -15,10 +15,11 @@ from matplotlib.colors import to_hex
 from seaborn.utils import relative_luminance
 
 from lavae_companion import figures, paper
+from lavae_companion.comparisons import CVAE
 from lavae_companion.figures import style
 from lavae_core.augmentations import PAIR_VARIANTS
 from lavae_core.errors import InvalidInputError
-from lavae_core.models import CVAE, LAVAE
+from lavae_core.models import LAVAE
 
 EIGHT = ["original", "A1", "A1^2", "A1^3", "A2", "A1 A2", "A1^2 A2", "A1^3 A2"]
 LABELS = {"first": "f", "second": "s"}

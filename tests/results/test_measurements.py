@@ -9,6 +9,7 @@ import torch
 from made_up import FLIPS, Perfect, normal, spread, uint8_images
 
 from lavae_companion import store
+from lavae_companion.comparisons import CVAE, NonLinearMaps
 from lavae_companion.experiments import Setting, TransferHead, load_or_train
 from lavae_companion.paper import CVAE as CONDITIONAL
 from lavae_companion.paper import CVAE_LAVAE, HEATMAP_PAIRS, ROTATE_FLIP, SHEAR_CANNY
@@ -18,8 +19,7 @@ from lavae_companion.results.measurements import Measurement
 from lavae_companion.study import Study
 from lavae_core.augmentations import Family
 from lavae_core.errors import InvalidInputError
-from lavae_core.latent_maps import NonLinearMaps
-from lavae_core.models import CVAE, LAVAE, Decoder
+from lavae_core.models import LAVAE, Decoder
 from lavae_core.runtime import Runtime
 
 VARIANTS = FLIPS.variants

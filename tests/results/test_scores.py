@@ -6,12 +6,13 @@ import pytest
 import torch
 from made_up import FLIPS, SURE, Perfect, normal, spread, uint8_images
 
+from lavae_companion.comparisons import CVAE, NonLinearMaps
 from lavae_companion.figures.digits import digit_rows
 from lavae_companion.results import scores
 from lavae_core.augmentations import Family
 from lavae_core.errors import InvalidInputError
-from lavae_core.latent_maps import LatentMaps, NonLinearMaps
-from lavae_core.models import CVAE, LAVAE
+from lavae_core.latent_maps import LatentMaps
+from lavae_core.models import LAVAE
 
 VARIANTS = FLIPS.variants
 TURNS = Family.parse("rotate_cw: A1, A1^2, A1^3")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from made_up import uint8_images
 
-from lavae_companion import study
+from lavae_companion import data, study
 from lavae_companion.experiments import (
     FittedMaps,
     JointLAVAE,
@@ -19,7 +19,6 @@ from lavae_companion.experiments import (
 from lavae_companion.paper import PAIRS
 from lavae_companion.profiles import PROFILES
 from lavae_companion.study import Study
-from lavae_core import data
 from lavae_core.augmentations import Family
 from lavae_core.errors import InvalidInputError
 from lavae_core.runtime import Runtime

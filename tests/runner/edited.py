@@ -13,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from lavae_companion.data import home
 from lavae_companion.runner.execute import execute
 from lavae_companion.runner.notebooks import Notebook, discover
-from lavae_core.data import home
 from lavae_core.errors import LavaeError
 
 TURNS, BLURRED = "rotate_cw,rotate_ccw", "gaussian_blur,flip_ud"

@@ -33,9 +33,9 @@ import made_up
 import torch
 import torch._dynamo  # noqa: F401  (an optimizer loads it: once here, not in every fork)
 
-from lavae_companion import experiments, paths
+from lavae_companion import data, experiments, paths
 from lavae_companion.paper import FLIPS
-from lavae_core import data, objectives, runtime, training
+from lavae_core import objectives, runtime, training
 from lavae_core.training import Schedule
 
 IMAGES, EPOCHS, BATCH = 200, 3, 32

@@ -6,10 +6,10 @@ import nbformat
 import pytest
 from tiny import write_notebook
 
+from lavae_companion import data
 from lavae_companion.runner import check
 from lavae_companion.runner.check import same_bits
 from lavae_companion.runner.execute import execute
-from lavae_core import data
 
 PARTS = [
     "style", "format", "import contract", "unit tests", "notebooks", "nbval", "same bits",

@@ -10,12 +10,13 @@ import pytest
 import torch
 from made_up import FLIPS, spread, uint8_images
 
+from lavae_companion import data
+from lavae_companion.data import ImageSet
 from lavae_companion.explorer import __main__, build
 from lavae_companion.explorer.build import discriminants, moved_from
 from lavae_companion.weights import FAMILIES, halved
-from lavae_core import augmentations, data
+from lavae_core import augmentations
 from lavae_core.augmentations import Family, to_float
-from lavae_core.data import ImageSet
 from lavae_core.errors import InvalidInputError
 from lavae_core.models import LAVAE
 

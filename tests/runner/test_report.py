@@ -10,11 +10,11 @@ import torch
 from made_up import FLIPS, spread, uint8_images
 from tiny import settings_of, write_notebook
 
+from lavae_companion import data
+from lavae_companion.data import ImageSet
 from lavae_companion.runner import report
 from lavae_companion.runner.notebooks import discover
 from lavae_companion.runner.report import write_report
-from lavae_core import data
-from lavae_core.data import ImageSet
 from lavae_core.models import LAVAE
 
 

@@ -16,7 +16,7 @@ import pypi_simple
 import pytest
 from torchvision import datasets
 
-from lavae_core import data
+from lavae_companion import data
 from lavae_core.errors import DataError, InvalidInputError, StoreError
 
 IMAGES, LABELS = data.FILES[:2]  # of the test split
