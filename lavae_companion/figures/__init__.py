@@ -5,6 +5,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from lavae_companion.figures.charts import (
+    bands,
     bars,
     curves,
     dots,
@@ -22,6 +23,6 @@ from lavae_companion.figures.digits import digit_rows
 plt.style.use(["default", Path(__file__).with_name("companion.mplstyle")])
 
 __all__ = [
-    "architecture", "augmentation_graph", "bars", "curves", "digit_rows", "dots", "frontier",
+    "architecture", "augmentation_graph", "bands", "bars", "curves", "digit_rows", "dots", "frontier",
     "heatmap", "intervals", "layers", "projections", "quartile_curves", "recursion_paths", "scatter_by_pair",
 ]  # fmt: skip

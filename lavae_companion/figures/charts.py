@@ -244,6 +244,35 @@ def curves(
     return figure
 
 
+def bands(
+    points: pd.DataFrame, x: str, colour: str, panel: str, title: str, xlabel: str, ylabel: str
+) -> Figure:
+    """Lines of the column `value` in bands from `low` to `high`, on a logarithmic x axis: a panel for
+    each value of the column `panel`, a colour and marker for each of `colour`.
+
+    There are fewer colours than markers; lines whose colour comes again are dashed.
+    """
+    require_some("lines", points)
+    names = points[panel].unique()
+    figure, axes = subplots(
+        1, len(names), figsize=(PAGE_WIDTH * 1.15, 3.9), squeeze=False, sharey=True
+    )
+    for axis, name in zip(axes[0], names, strict=True):
+        lines = points[points[panel] == name].groupby(colour, sort=False)
+        styles = zip(lines, cycle(OTHER_COLOURS), cycle(style.MARKERS))
+        for place, ((label, line), shade, marker) in enumerate(styles):
+            dash = "-" if place < len(OTHER_COLOURS) else "--"
+            axis.fill_between(line[x], line["low"], line["high"], color=shade, alpha=0.18, lw=0)
+            axis.plot(line[x], line["value"], dash, marker=marker, color=shade, ms=4, label=label)
+        _use_log_scale(axis)
+        axis.set(title=name, xlabel=xlabel)
+    axes[0, 0].set(ylabel=ylabel)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
 def frontier(points: pd.DataFrame, x: str, y: str, title: str, xlabel: str, ylabel: str) -> Figure:
     """Two costs of several trainings, each better to the left and below: a colour for each value of
     the column `pair`, whose points a line joins in their order, a marker for each of `training`.

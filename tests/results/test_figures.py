@@ -52,6 +52,7 @@ def _figures() -> dict[str, plt.Figure]:
         "heatmap": figures.heatmap({"1": table, "2": table}, "t", "BCE", "trained", "evaluated"),
         "projections": figures.projections({"PCA": points, "ICA": points}, variants, "t"),
         "paths": figures.recursion_paths(points, {"a 2": points[:5]}, variants, "t"),
+        "bands": figures.bands(_banded(), "n", "arm", "by", "t", "labels", "accuracy"),
         "bars": figures.bars(table, "t", "BCE"),
         "curves": figures.curves(long, "x", "y", "who", "t", "minutes", "BCE"),
         "scatter": figures.scatter_by_pair(long, "x", "y", "who", "t", "accuracy", "excess"),
@@ -61,6 +62,13 @@ def _figures() -> dict[str, plt.Figure]:
         "layers": figures.architecture({"E": figures.layers(LAVAE().encoder)}, "t"),
         "intervals": figures.intervals(_claims(), "t"),
     }  # fmt: skip
+
+
+def _banded(n_arms: int = 2) -> pd.DataFrame:
+    """A line of two points for each arm in both panels; that of arm i rises from i."""
+    rows = [(by, f"arm {i}", n, i + n, i + n - 1, i + n + 1)
+            for by in ("linear", "nearest") for i in range(n_arms) for n in (1, 10)]  # fmt: skip
+    return pd.DataFrame(rows, columns=["by", "arm", "n", "value", "low", "high"])
 
 
 def _claims() -> pd.DataFrame:
@@ -107,6 +115,7 @@ def test_every_axis_of_a_chart_has_a_name():
     for name in ("projections", "paths", "curves", "scatter", "frontier"):
         assert all(x and y for x, y in names[name]), name
     assert names["quartiles"] == [("step", "change"), ("step", "")]
+    assert names["bands"] == [("labels", "accuracy"), ("labels", "")]
     assert names["heatmap"][0] == ("evaluated", "trained")
     assert names["dots"][0][0] == names["bars"][0][1] == "BCE"
     assert names["intervals"][0][0]
@@ -192,6 +201,19 @@ def test_intervals_are_right_of_one_where_they_support_the_claim():
     assert [(band.get_y(), band.get_height()) for band in axis.patches] == [(-0.5, 1), (2.5, 1)]
 
 
+def test_bands_are_drawn_from_low_to_high_and_no_two_lines_look_alike():
+    figure = figures.bands(_banded(9), "n", "arm", "by", "t", "labels", "accuracy")
+    for axis in figure.axes:
+        looks = {(line.get_color(), line.get_linestyle()) for line in axis.lines}
+        assert len(looks) == len(axis.lines) == 9
+        np.testing.assert_array_equal(axis.lines[2].get_xydata(), [[1, 3], [10, 12]])
+        (ends,) = axis.collections[2].get_paths()
+        assert {(1.0, 2.0), (1.0, 4.0), (10.0, 11.0), (10.0, 13.0)} <= set(
+            map(tuple, ends.vertices)
+        )
+    assert [text.get_text() for text in figure.legends[0].get_texts()][8] == "arm 8"
+
+
 @pytest.mark.parametrize(("draw", "culprit"), [
     (lambda: figures.digit_rows({}, "t"), "rows of digits"),
     (lambda: figures.digit_rows({"a": uint8_images(3), "b": float_images(2)[:, 0]}, "t"), "3, 2"),
@@ -199,6 +221,7 @@ def test_intervals_are_right_of_one_where_they_support_the_claim():
     (lambda: figures.heatmap({}, "t", "u", "y", "x"), "matrices"),
     (lambda: figures.projections({}, [], "t"), "projections"),
     (lambda: figures.quartile_curves({}, "t", "x", "y"), "curves"),
+    (lambda: figures.bands(_banded(0), "n", "arm", "by", "t", "x", "y"), "lines"),
     (lambda: figures.augmentation_graph(FAMILY, LABELS), "A1.3 A2"),
     (lambda: figures.augmentation_graph(PAIR, {"third": "a"}), "third"),
 ])  # fmt: skip

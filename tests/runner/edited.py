@@ -44,6 +44,7 @@ EDITS = {
     "22": {"separability": "neighbours", "seeds": [3]},
     "23": {"n_pairs": 3, "detail": TURNS, "hard": TURNS, "weights": [2.0], "seed": 3},
     "24": {"seeds": [3]},
+    "27": {"pair": TURNS, "left_out": [6, 9], "n_labels": [2, 20], "draws": 2, "n_images": 50},
 }
 
 
