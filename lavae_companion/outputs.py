@@ -11,11 +11,14 @@ from typing import Any
 
 import pandas as pd
 import torch
+from matplotlib.animation import Animation, PillowWriter
 from matplotlib.figure import Figure
 
 from lavae_companion.experiments import Setting
 from lavae_companion.paths import CHECKOUT, play_dir
 from lavae_core.errors import InvalidInputError, StoreError
+
+FRAMES_PER_SECOND = 12
 
 
 def folder() -> Path:
@@ -48,6 +51,14 @@ def save_figure(figure: Figure, name: str) -> None:
     with _writing(name):
         figure.savefig(place / f"{name}.png", metadata={"Software": None})
         figure.savefig(place / f"{name}.pdf", metadata={"CreationDate": None})
+
+
+def save_animation(animation: Animation, name: str) -> bytes:
+    """Write name.gif, the same bytes for the same pictures, and return them."""
+    path = folder() / f"{name}.gif"
+    with _writing(name):
+        animation.save(path, writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=100)
+        return path.read_bytes()
 
 
 def save_table(table: pd.DataFrame, name: str, decimals: int = 4) -> None:

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import pandas as pd
 import torch
+from matplotlib.animation import Animation
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -209,6 +210,10 @@ class Study:
     def save_figure(self, figure: Figure, name: str) -> None:
         """Write name.png and name.pdf to the folder of this run."""
         outputs.save_figure(figure, name)
+
+    def save_animation(self, animation: Animation, name: str) -> bytes:
+        """Write name.gif to the folder of this run, and return its content."""
+        return outputs.save_animation(animation, name)
 
     def save_table(self, table: pd.DataFrame, name: str, decimals: int = 4) -> None:
         """Write name.csv to the folder of this run. Raises InvalidInputError for an empty table."""

@@ -19,10 +19,13 @@ from lavae_companion.figures.charts import (
 )
 from lavae_companion.figures.diagrams import architecture, augmentation_graph, layers
 from lavae_companion.figures.digits import digit_rows
+from lavae_companion.figures.latent import Walk, animation, latent_path, matrices, stations
 
 plt.style.use(["default", Path(__file__).with_name("companion.mplstyle")])
 
 __all__ = [
-    "architecture", "augmentation_graph", "bands", "bars", "curves", "digit_rows", "dots", "frontier",
-    "heatmap", "intervals", "layers", "projections", "quartile_curves", "recursion_paths", "scatter_by_pair",
+    "Walk", "animation", "architecture", "augmentation_graph", "bands", "bars", "curves",
+    "digit_rows", "dots", "frontier", "heatmap", "intervals", "latent_path", "layers",
+    "matrices", "projections", "quartile_curves", "recursion_paths", "scatter_by_pair",
+    "stations",
 ]  # fmt: skip

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from lavae_companion.runner.files import PICTURES, listed
+
 SAME = "same bits"
 
 
@@ -14,9 +16,7 @@ def differences(own: Path, committed: Path) -> list[list[str]]:
     A difference of numbers is the largest of the table, relative to the committed number; numbers
     below a hundredth of their column's largest are compared with that hundredth.
     """
-    paths = [
-        path for path in sorted(own.glob("*.[cp][sn][vg]")) if (committed / path.name).is_file()
-    ]
+    paths = [path for path in listed(own) if (committed / path.name).is_file()]
     return [[path.name, _difference(path, committed / path.name)] for path in paths]
 
 
@@ -29,7 +29,7 @@ def summary(rows: list[list[str]]) -> list[list[str]]:
 def _difference(own: Path, committed: Path) -> str:
     if filecmp.cmp(own, committed, shallow=False):
         return SAME
-    if own.suffix == ".png":
+    if own.suffix in PICTURES:
         return "another picture"
     ours, theirs = pd.read_csv(own), pd.read_csv(committed)
     if ours.shape != theirs.shape or list(ours) != list(theirs):

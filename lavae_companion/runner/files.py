@@ -11,6 +11,13 @@ from lavae_companion import locks
 from lavae_companion.paths import CHECKOUT
 from lavae_core.errors import StoreError
 
+PICTURES = (".gif", ".png")  # what a page can show
+
+
+def listed(folder: Path, stem: str = "") -> list[Path]:
+    """Pictures and tables of `folder` whose names begin with `stem`, by name."""
+    return sorted(p for p in folder.glob(f"{stem}*") if p.suffix in (*PICTURES, ".csv"))
+
 
 def write_whole(path: Path, text: str) -> None:
     """Replace `path` by `text`; whoever reads, or is killed, meanwhile has the old or the new."""

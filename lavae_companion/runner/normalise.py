@@ -9,7 +9,7 @@ from lavae_companion.paths import CHECKOUT
 from lavae_core.errors import LavaeError
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-BINARY = ("image/png", "image/jpeg", "application/pdf")
+BINARY = ("image/png", "image/jpeg", "image/gif", "application/pdf")
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},

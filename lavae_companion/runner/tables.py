@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lavae_companion.results.claims import number
+from lavae_companion.runner.files import listed
 from lavae_companion.runner.notebooks import Notebook
 
 PICTURES_PER_ROW = 3
@@ -85,7 +86,7 @@ def _items(notebooks: list[Notebook], folder: Path) -> str:
     timed = pd.read_csv(path, index_col="notebook") if path.is_file() else pd.DataFrame()
     rows = []
     for notebook in notebooks:
-        files = sorted(folder.glob(f"{notebook.output_stem}*.[pc][ns][gv]"))
+        files = listed(folder, notebook.output_stem)
         took = timed.loc[notebook.name, "running"] if notebook.name in timed.index else ""
         link = f"[{notebook.number}](../notebooks/{notebook.path.name})"
         links = ", ".join(f"[{file.name}]({file.name})" for file in files)

@@ -10,13 +10,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from made_up import float_images, uint8_images
 from matplotlib.colors import to_hex
 from seaborn.utils import relative_luminance
 
 from lavae_companion import figures, paper
 from lavae_companion.comparisons import CVAE
-from lavae_companion.figures import style
+from lavae_companion.figures import latent, style
 from lavae_core.augmentations import PAIR_VARIANTS
 from lavae_core.errors import InvalidInputError
 from lavae_core.models import LAVAE
@@ -37,6 +38,11 @@ figures.digit_rows(ROWS, "t").savefig(sys.argv[1], metadata={"Software": None})"
 def close_figures():
     yield
     plt.close("all")
+
+
+def _walk() -> figures.Walk:
+    z = torch.linspace(-1, 1, 48).view(3, 16)
+    return figures.Walk(["", "L1", "L1 L1^-1"], "xyx", uint8_images(3), z, float_images(3)[:, 0])
 
 
 def _figures() -> dict[str, plt.Figure]:
@@ -61,6 +67,8 @@ def _figures() -> dict[str, plt.Figure]:
         "dots": figures.dots(table, "t", "BCE"),
         "layers": figures.architecture({"E": figures.layers(LAVAE().encoder)}, "t"),
         "intervals": figures.intervals(_claims(), "t"),
+        "matrices": figures.matrices({"L1": torch.eye(4), "L2": -torch.eye(4)}, "t"),
+        "stations": figures.stations(_walk(), "t"),
     }  # fmt: skip
 
 
@@ -119,6 +127,36 @@ def test_every_axis_of_a_chart_has_a_name():
     assert names["heatmap"][0] == ("evaluated", "trained")
     assert names["dots"][0][0] == names["bars"][0][1] == "BCE"
     assert names["intervals"][0][0]
+
+
+def test_the_stations_of_a_walk_are_labelled_in_both_spaces():
+    figure = figures.stations(_walk(), "t")
+    titles = [[axis.get_title() for axis in row] for row in np.reshape(figure.axes, (3, 3))]
+    assert titles[:2] == [["x", "y", "x"], ["z", "z L1", "z L1 L1$^{-1}$"]]
+    arrows = [text.get_text() for text in figure.texts]
+    assert {"L1", "L1$^{-1}$", "A1", "undo A1", "encode", "decode"} <= {*arrows}
+
+
+def test_a_path_stops_at_its_stations_and_goes_straight_between_them():
+    path = figures.latent_path(torch.tensor([[0.0], [1.0], [0.0]])).flatten()
+    hold, move = latent.HOLD, latent.MOVE
+    assert len(path) == 3 * hold + 2 * move
+    assert (path[:hold] == 0).all() and (path[hold + move : 2 * hold + move] == 1).all()
+    steps = path[hold - 1 : hold + move + 1].diff()
+    assert torch.allclose(steps, torch.full_like(steps, 1 / (move + 1)))
+
+
+def test_an_animation_shows_each_station_while_it_is_there(tmp_path):
+    walk = _walk()
+    path = figures.latent_path(walk.z)
+    plane, cloud = np.zeros((len(path), 2)), np.ones((2, 2))
+    frames = float_images(len(path))[:, 0]
+    made = figures.animation(walk, frames, plane, cloud, ["original", "first"])
+    made.save(tmp_path / "a.gif", writer="pillow", dpi=30)
+    last = made._fig  # as the last frame leaves it
+    assert last.texts[0].get_text() == "z L1 L1$^{-1}$"
+    assert np.allclose(last.axes[0].images[0].get_array(), frames[-1])
+    assert np.allclose(last.axes[1].images[0].get_array(), walk.truth[-1] / 255)
 
 
 @pytest.mark.parametrize("count", [2, 4, 7])

@@ -7,6 +7,7 @@ import sys
 import pandas as pd
 import pytest
 import torch
+from matplotlib.animation import FuncAnimation
 from matplotlib.figure import Figure
 
 from lavae_companion import outputs, paths
@@ -16,7 +17,7 @@ from lavae_core.errors import InvalidInputError, StoreError
 from lavae_core.runtime import Runtime
 
 SETTING = Setting(3, Runtime("cpu", "fp32"))
-WRITTEN = {"figure_01.png", "figure_01.pdf", "table_01.csv", "claims.json"}
+WRITTEN = {"figure_01.png", "figure_01.pdf", "figure_00.gif", "table_01.csv", "claims.json"}
 
 
 def picture() -> Figure:
@@ -25,8 +26,15 @@ def picture() -> Figure:
     return figure
 
 
+def animation() -> FuncAnimation:
+    figure = picture()
+    (line,) = figure.axes[0].lines
+    return FuncAnimation(figure, lambda frame: line.set_ydata([frame, 2]), 3, init_func=int)
+
+
 def write_everything(study: Study) -> None:
     study.save_figure(picture(), "figure_01")
+    study.save_animation(animation(), "figure_00")
     study.save_table(pd.DataFrame({"x": [1.23456]}), "table_01")
     study.save_provenance([1, 0], "claims")
 
@@ -68,6 +76,12 @@ def test_the_same_picture_is_the_same_bytes(home):
     assert [png, pdf] == written()
     # A second later, or with another matplotlib, they would differ.
     assert b"Software" not in png and b"/CreationDate" not in pdf
+
+
+def test_the_same_animation_is_the_same_bytes(home):
+    first = outputs.save_animation(animation(), "figure_00")
+    assert first == outputs.save_animation(animation(), "figure_00")
+    assert first == (home / "play" / "figure_00.gif").read_bytes() and first[:3] == b"GIF"
 
 
 def test_provenance_is_of_the_setting_and_names_no_machine(home):
@@ -149,6 +163,7 @@ def test_a_folder_that_cannot_be_made(tmp_path, monkeypatch):
     monkeypatch.setenv("LAVAE_OUTPUT", str(tmp_path / "file"))
     for write in (
         lambda: outputs.save_figure(Figure(), "x"),
+        lambda: outputs.save_animation(animation(), "x"),
         lambda: outputs.save_table(pd.DataFrame({"x": [1]}), "x"),
         lambda: outputs.save_provenance("smoke", SETTING, [0], "x"),
     ):
@@ -163,6 +178,7 @@ def test_files_that_cannot_be_written(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()  # a folder in place of each file
     for write, name in (
         (lambda: outputs.save_figure(picture(), "figure_01"), "figure_01"),
+        (lambda: outputs.save_animation(animation(), "figure_00"), "figure_00"),
         (lambda: outputs.save_table(pd.DataFrame({"x": [1]}), "table_01"), "table_01"),
         (lambda: outputs.save_provenance("smoke", SETTING, [0], "claims"), "claims"),
     ):

@@ -20,6 +20,7 @@ from lavae_core.errors import LavaeError
 
 TURNS, BLURRED = "rotate_cw,rotate_ccw", "gaussian_blur,flip_ud"
 EDITS = {
+    "00": {"pair": TURNS, "digit": 2, "n_images": 500},
     "01": {"pair": BLURRED, "digit": 8},
     "02": {"latent_dim": 8, "n_maps": 3},
     "03": {"pair": TURNS, "digits": [1, 8]},

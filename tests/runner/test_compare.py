@@ -28,9 +28,10 @@ def test_tables(tmp_path, text, expected):
 def test_pictures_and_files_that_only_one_has(tmp_path):
     for folder, content in (("own", b"1"), ("committed", b"2")):
         (tmp_path / folder).mkdir()
+        (tmp_path / folder / "figure.gif").write_bytes(content)
         (tmp_path / folder / "figure.png").write_bytes(content)
         (tmp_path / folder / f"{folder}.png").write_bytes(content)
         (tmp_path / folder / "same.png").write_bytes(b"0")
     rows = differences(tmp_path / "own", tmp_path / "committed")
-    assert [name for name, _ in rows] == ["figure.png", "same.png"]
-    assert summary(rows)[-1] == ["1 of 2 files", SAME] and len(summary(rows)) == 2
+    assert [name for name, _ in rows] == ["figure.gif", "figure.png", "same.png"]
+    assert summary(rows)[-1] == ["1 of 3 files", SAME] and len(summary(rows)) == 3

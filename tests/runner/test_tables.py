@@ -53,12 +53,18 @@ def test_a_gallery_of_other_files(tmp_path, claims_file):
     notebooks = discover(tmp_path / "notebooks")
     record = {"running": 1.24, "training": 56.0, "peak_mb": 1234, "minutes": 57.24}
     (tmp_path / "minutes.csv").write_text(tables.minutes_csv({notebooks[0]: record}))
-    for name in ("figure_03.png", "figure_03.csv", "figure_03.pdf", "figure_04.png"):
+    for name in (
+        "figure_03.png",
+        "figure_03.csv",
+        "figure_03.gif",
+        "figure_03.pdf",
+        "figure_04.png",
+    ):
         (tmp_path / name).touch()
     text = tables.gallery(notebooks, tmp_path)
     assert '<a href="../notebooks/03_figure_03_a.ipynb"><img src="figure_03.png"' in text
     assert "Figure 3: &lt;flips&gt; &amp; more" in text
-    assert "[figure_03.csv](figure_03.csv), [figure_03.png](figure_03.png) " in text
+    assert "[figure_03.csv](figure_03.csv), [figure_03.gif](figure_03.gif), [figure_03.png]" in text
     assert "figure_04" not in text and "training 56 min, once; notebooks 1 min" in text
     for claim in claims.CLAIMS:
         assert f"**{claim.text}**" in text
