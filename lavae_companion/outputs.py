@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from matplotlib.animation import Animation, PillowWriter
 from matplotlib.figure import Figure
 
+from lavae_companion import notebook
 from lavae_companion.experiments import Setting
 from lavae_companion.paths import CHECKOUT, play_dir
 from lavae_core.errors import InvalidInputError, StoreError
@@ -36,7 +36,7 @@ def folder() -> Path:
 
 def announce() -> None:
     """In a notebook outside of run_all.sh, print where its pictures and tables go."""
-    if "ipykernel" in sys.modules and not os.environ.get("LAVAE_OUTPUT"):
+    if notebook.shell() is not None:
         print(
             f"pictures and tables of this notebook go to {_relative(play_dir())}, not to figures/"
         )

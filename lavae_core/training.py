@@ -166,11 +166,11 @@ def train(
         optimizer.step(learning_rate(schedule, step, total))
         step += 1
         window.append(values)
+        bar.update()
         if step % LOG_STEPS == 0 or step == total:
             row = {name: sum(each[name] for each in window) / len(window) for name in values}
             curve.append({"step": step, **row})
             bar.set_postfix({name: f"{each:.4g}" for name, each in row.items()}, refresh=False)
-            bar.update(len(window))
             window.clear()
         if step % CHECKPOINT_STEPS == 0 and step < total:
             _save(checkpoint, optimizer, step, curve, time.monotonic() - started)
@@ -183,7 +183,8 @@ def train(
 
 def _progress_bar(label: str, total: int, done: int) -> tqdm:
     # The stderr of a kernel is no terminal; tqdm's own TQDM_DISABLE silences it there.
-    only_on_terminal = {} if "ipykernel" in sys.modules else {"disable": None}
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    only_on_terminal = {} if hasattr(shell, "kernel") else {"disable": None}
     return tqdm(total=total, initial=done, desc=label, leave=False, **only_on_terminal)
 
 

@@ -233,7 +233,6 @@ class Terminal(io.StringIO):
 
 
 def test_a_terminal_shows_a_bar_and_a_log_stays_empty(run, monkeypatch):
-    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # pytest's plugin nbval loads it
     terminal, log = Terminal(), io.StringIO()
     for stream in (terminal, log):
         monkeypatch.setattr(sys, "stderr", stream)
@@ -253,9 +252,11 @@ def test_a_resumed_run_shows_what_was_done_before(run, monkeypatch):
 IN_A_KERNEL = """
 import sys, torch
 from pathlib import Path
+from types import SimpleNamespace
 from lavae_core import objectives, runtime, training
 from lavae_core.models import Decoder
-sys.modules["ipykernel"] = sys
+shell = SimpleNamespace(kernel=None)
+sys.modules["IPython"] = SimpleNamespace(get_ipython=lambda: shell)
 images = torch.zeros(1, 2, 28, 28, dtype=torch.uint8)
 objective = objectives.HeadObjective(Decoder(), torch.zeros(1, 2, 16), images)
 training.train(objective, training.Schedule(1), seed=0, runtime=runtime.start("cpu", "fp32"),

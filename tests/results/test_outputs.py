@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 
 import pandas as pd
 import pytest
@@ -10,7 +9,7 @@ import torch
 from matplotlib.animation import FuncAnimation
 from matplotlib.figure import Figure
 
-from lavae_companion import outputs, paths
+from lavae_companion import notebook, outputs, paths
 from lavae_companion.experiments import Setting
 from lavae_companion.study import Study
 from lavae_core.errors import InvalidInputError, StoreError
@@ -132,7 +131,7 @@ def test_the_commit_is_not_that_of_another_repository_in_the_environment(tmp_pat
 
 def test_a_notebook_says_that_its_code_is_of_another_checkout(home, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("LAVAE_OUTPUT", raising=False)
-    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.setattr(notebook, "shell", object)
     for folder in ("other/lavae_core", "other/notebooks", "elsewhere"):
         (tmp_path / folder).mkdir(parents=True)
     said = []

@@ -3,8 +3,6 @@
 The tests marked `ui` need playwright and chromium, and are skipped with the reason elsewhere.
 """
 
-import shutil
-
 import numpy as np
 import pytest
 import torch
@@ -87,20 +85,6 @@ def test_the_command_writes_the_page_of_the_shipped_weights(home, monkeypatch, c
 
 
 # -- in a browser --------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    programs = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
-    if not any(programs):
-        pytest.skip("chromium is not installed")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(
-            executable_path=next(filter(None, programs)), args=["--no-sandbox"]
-        )
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
