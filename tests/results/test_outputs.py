@@ -162,7 +162,6 @@ def test_a_folder_that_cannot_be_made(tmp_path, monkeypatch):
     monkeypatch.setenv("LAVAE_OUTPUT", str(tmp_path / "file"))
     for write in (
         lambda: outputs.save_figure(Figure(), "x"),
-        lambda: outputs.save_animation(animation(), "x"),
         lambda: outputs.save_table(pd.DataFrame({"x": [1]}), "x"),
         lambda: outputs.save_provenance("smoke", SETTING, [0], "x"),
     ):
