@@ -118,10 +118,7 @@ def accuracies(cache: Cache, n_labels: Sequence[int], draws: int) -> pd.DataFram
     """Accuracies (0 to 1): a column for each arm, a row for each test set, classifier, number of
     labels a class and draw of them. Raises InvalidInputError for fewer than two draws."""
     require_whole("draws", draws, 2)
-    if not n_labels:
-        raise InvalidInputError(
-            f"n_labels must name at least one number of labels, got {n_labels!r}"
-        )
+    require_whole("the length of n_labels", len(n_labels), 1)
     for count in n_labels:
         require_whole("the number of labels a class", count, 1)
     undone, rows = cache.undone(), []
