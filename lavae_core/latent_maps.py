@@ -130,7 +130,7 @@ def _require_orders(orders: Orders | None, n_maps: int) -> Orders:
     if n_maps == 0:
         raise InvalidInputError("there are no variants; give the images of one for each map")
     orders = (None,) * n_maps if orders is None else orders
-    if len(orders) != n_maps:
+    if not isinstance(orders, Sequence) or len(orders) != n_maps:
         raise InvalidInputError(f"orders {orders!r} must be {n_maps}, one for each map")
     for order in orders:
         if order is not None:
@@ -154,7 +154,7 @@ def _latents_of(model: nn.Module, images: Tensor, originals: Tensor) -> tuple[Te
         )
     if x.numel() and not (x.amin() >= 0 and x.amax() <= 1):  # also false for NaN
         raise InvalidInputError("images must be in [0, 1] without NaN; divide grey levels by 255")
-    weights = next(model.parameters())
+    weights = next(model.parameters(), x)
     parts = [model.encode(part.to(weights)) for part in x.split(500)]
     return torch.cat([mu for mu, _ in parts]), torch.cat([logvar for _, logvar in parts])
 

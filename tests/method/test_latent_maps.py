@@ -288,10 +288,16 @@ UNFIT = {
         dict(originals=torch.full((20, 1, 28, 28), math.nan), variants=[IMAGES[:, None] / 255]),
         "NaN",
     ),
+    "NaN in a variant": (
+        dict(originals=IMAGES[:, None] / 255, variants=[torch.full((20, 1, 28, 28), math.nan)]),
+        "NaN",
+    ),
+    "no image": (dict(originals=IMAGES[:0], variants=[IMAGES[:0]]), "0 .* 4"),
     "few images": (dict(originals=IMAGES[:3], variants=[IMAGES[:3]]), "3 .* 4"),
     "all alike": (dict(originals=IMAGES[:1].repeat(20, 1, 1)), "singular"),
     "a model of NaN": (dict(model=Pixels(math.nan)), "finite"),
     "two orders": (dict(orders=(2, 2)), r"\(2, 2\).* 1"),
+    "an order without a map": (dict(orders=2), "2 .* 1"),
     "order 0": (dict(orders=(0,)), "0"),
     "a negative weight": (dict(lambda_inv=-1.0), "-1.0"),
 }
@@ -302,6 +308,14 @@ def test_images_that_cannot_be_fitted(changed, value):
     arguments = {"model": Pixels(), "originals": IMAGES, "variants": [IMAGES.flip(-1)]} | changed
     with pytest.raises(InvalidInputError, match=value):
         LatentMaps.fit(**arguments)
+
+
+def test_a_model_without_weights_is_one_too():
+    model = Pixels()
+    del model._parameters["weight"]
+    model.weight = 1.0
+    maps = LatentMaps.fit(model, IMAGES, [IMAGES])
+    torch.testing.assert_close(maps.matrices[0], torch.eye(4), rtol=0, atol=1e-4)
 
 
 def test_a_dimension_without_use_is_no_obstacle():
