@@ -4,6 +4,7 @@ It opens from a file without a network: formulas are MathML, pictures lie beside
 blocks of nbconvert's template that load a script from elsewhere are left out.
 """
 
+import platform
 import shutil
 from html import escape
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import nbformat
 import pandas as pd
+import torch
 from jinja2 import Environment, FileSystemLoader, pass_context
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
@@ -18,19 +20,30 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from lavae_companion import data, explorer, store
 from lavae_companion.experiments import FittedMaps, load_or_train
-from lavae_companion.runner.files import require_writable, say, write_whole
+from lavae_companion.runner.files import PICTURES, listed, require_writable, say, write_whole
 from lavae_companion.runner.notebooks import Notebook
-from lavae_companion.runner.run import Settings
+from lavae_companion.runner.run import Settings, read_record
 from lavae_companion.study import Study
 from lavae_companion.weights import FAMILIES
 from lavae_core.augmentations import Family
 from lavae_core.models import LAVAE
+from lavae_core.runtime import THREADS
 
 TEMPLATES = FileSystemLoader(Path(__file__).parent)
 
 
 class _MathMLRenderer(IPythonRenderer):
-    """Formulas as MathML, which browsers show by themselves."""
+    """Formulas as MathML, which browsers show by themselves; links to notebooks lead to their pages,
+    and those to other files of the checkout, which the report does not have, are text."""
+
+    pages: dict[str, str]
+
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        page = self.pages.get(url, url)
+        elsewhere = "/" in url or url.endswith(".ipynb")
+        if page == url and elsewhere and "://" not in url:
+            return text
+        return super().link(text, page, title)
 
     def inline_math(self, body: str) -> str:
         return _mathml(body, "inline")
@@ -43,10 +56,13 @@ class _MathMLRenderer(IPythonRenderer):
 
 
 class _OfflineExporter(HTMLExporter):
+    pages: dict[str, str] = {}  # of the report, by the names of their notebooks
+
     @pass_context
     def markdown2html(self, context, source: str) -> str:
         attachments = context.get("cell", {}).get("attachments", {})
         renderer = _MathMLRenderer(escape=False, attachments=attachments, exclude_anchor_links=True)
+        renderer.pages = self.pages
         return MarkdownWithMath(renderer=renderer).render(source)
 
 
@@ -54,31 +70,72 @@ def write_report(notebooks: list[Notebook], settings: Settings) -> Path:
     """Write the report of every notebook that was executed; return the path of its front page."""
     folder = settings.runs / "report"
     require_writable(folder / "pictures")
-    exporter = _OfflineExporter(extra_loaders=[TEMPLATES], template_file="page.html.j2")
-    cards = []
-    for notebook in notebooks:
-        executed = Notebook(settings.executed(notebook))
-        if executed.path.is_file() and executed.was_executed():
-            content = nbformat.read(executed.path, as_version=4)
-            content.metadata["title"] = notebook.title()
-            write_whole(folder / f"{notebook.name}.html", exporter.from_notebook_node(content)[0])
-            cards.append(_card(executed, settings.figures(notebook), folder / "pictures"))
+    shown = [each for each in notebooks if _is_there(Notebook(settings.executed(each)))]
+    _write_pages([Notebook(settings.executed(notebook)) for notebook in shown], folder)
     template = Environment(loader=TEMPLATES, autoescape=True).get_template("report.html.j2")
-    claims = settings.claims_file(notebooks)
-    rows = pd.read_csv(claims).drop_duplicates("claim") if claims and claims.is_file() else None
+    study = Study(settings.profile, settings.seed, settings.device, settings.dataset)
     text = template.render(
         settings=settings,
-        claims=[] if rows is None else rows.to_dict("records"),
-        cards=cards,
-        explorer=_write_explorer(settings, folder / "explorer.html"),
+        **_verdicts(settings.claims_file(notebooks)),
+        **_minutes(shown, settings),
+        machine=_machine(study),
+        cards=[_card(notebook, settings, folder / "pictures") for notebook in shown],
+        explorer=_write_explorer(study, settings, folder / "explorer.html"),
     )
     write_whole(folder / "index.html", text)
     return folder / "index.html"
 
 
-def _write_explorer(settings: Settings, path: Path) -> bool:
+def _is_there(executed: Notebook) -> bool:
+    return executed.path.is_file() and executed.was_executed()
+
+
+def _write_pages(executed: list[Notebook], folder: Path) -> None:
+    """A page for each notebook, with links to the one before and the one after."""
+    names = [notebook.name for notebook in executed]
+    exporter = _OfflineExporter(extra_loaders=[TEMPLATES], template_file="page.html.j2")
+    exporter.pages = {f"{name}.ipynb": f"{name}.html" for name in names}
+    neighbours = zip([None, *names], [*names[1:], None], strict=False)
+    for notebook, (previous, following) in zip(executed, neighbours, strict=True):
+        content = nbformat.read(notebook.path, as_version=4)
+        content.metadata["title"] = notebook.title()
+        _show_animations(content)
+        resources = {"previous": previous, "next": following}
+        page, _ = exporter.from_notebook_node(content, resources)
+        write_whole(folder / f"{notebook.name}.html", page)
+
+
+def _show_animations(content: nbformat.NotebookNode) -> None:
+    """Make animations HTML, since nbconvert shows no image/gif."""
+    for output in (each for cell in content.cells for each in cell.get("outputs", [])):
+        if gif := output.get("data", {}).get("image/gif"):
+            output.data["text/html"] = f'<img alt="" src="data:image/gif;base64,{gif}">'
+
+
+def _verdicts(path: Path | None) -> dict[str, list]:
+    """A row for each claim of a table of claims, and how many have each verdict."""
+    if path is None or not path.is_file():
+        return {"claims": [], "counts": []}
+    rows = pd.read_csv(path).drop_duplicates("claim")
+    counts = rows["verdict"].value_counts()
+    return {"claims": rows.to_dict("records"), "counts": list(counts.items())}
+
+
+def _minutes(notebooks: list[Notebook], settings: Settings) -> dict[str, float]:
+    records = [read_record(notebook, settings) or {} for notebook in notebooks]
+    return {name: sum(r.get(name, 0) for r in records) for name in ("running", "training")}
+
+
+def _machine(study: Study) -> str:
+    running = study.setting.runtime
+    return (
+        f"{platform.system()} {platform.machine()}, {THREADS} threads, device {running.device}, "
+        f"precision {running.precision}, PyTorch {torch.__version__}"
+    )
+
+
+def _write_explorer(study: Study, settings: Settings, path: Path) -> bool:
     """Write the explorer of the models of this run; False where none of them is trained."""
-    study = Study(settings.profile, settings.seed, settings.device, settings.dataset)
     models = _trained(study)
     if models:
         name = data.label(settings.dataset)
@@ -103,9 +160,15 @@ def _mathml(tex: str, display: str) -> str:
         return f"<code>{escape(tex)}</code>"
 
 
-def _card(notebook: Notebook, figures: Path, pictures: Path) -> dict[str, Any]:
+def _card(notebook: Notebook, settings: Settings, pictures: Path) -> dict[str, Any]:
     """What the front page shows of an executed notebook; copies its pictures into `pictures`."""
-    own = sorted(figures.glob(f"{notebook.output_stem}*.png"))
+    written = listed(settings.figures(notebook), notebook.output_stem)
+    own = sorted((path for path in written if path.suffix in PICTURES), key=_still_first)
     for picture in own:
         shutil.copyfile(picture, pictures / picture.name)
-    return {"notebook": notebook, "pictures": [picture.name for picture in own]}
+    executed = Notebook(settings.executed(notebook))
+    return {"notebook": executed, "pictures": [picture.name for picture in own]}
+
+
+def _still_first(picture: Path) -> tuple[bool, str]:
+    return picture.suffix == ".gif", picture.name

@@ -38,6 +38,14 @@ def loaded(page: Path) -> list[str]:
     return parser.addresses + by_name
 
 
+def write_executed(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Write a notebook as if each of its cells had run."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.execution_count = 1
+    nbformat.write(notebook, path)
+
+
 @pytest.fixture
 def front(sources) -> Path:
     """The front page of a report on an executed notebook, on one that was not, and on a claim."""
@@ -51,16 +59,13 @@ def front(sources) -> Path:
     settings = settings_of(sources)
     first, claims, _ = discover(sources)
     notebook = nbformat.read(first.path, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.execution_count = 1
     notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", text="0.2 <b>holds</b>")]
-    executed = settings.executed(first)
-    executed.parent.mkdir(parents=True)
-    nbformat.write(notebook, executed)
+    settings.executed(first).parent.mkdir(parents=True)
+    write_executed(notebook, settings.executed(first))
     figures = settings.figures(claims)
     figures.mkdir()
-    (figures / "figure_03.png").write_bytes(b"picture")
+    for name in ("figure_03.gif", "figure_03.png", "figure_03_a.png"):
+        (figures / name).write_bytes(b"picture")
     (figures / "claims.csv").write_text(
         "claim,section,verdict\nMSE < 1 & so on,Table I,holds in part\nMSE < 1 & so on,Table I,x\n"
     )
@@ -85,7 +90,42 @@ def test_the_front_page_has_verdicts_pictures_and_checks(front):
     assert '<img src="pictures/figure_03.png"' in text
     assert (front.parent / "pictures" / "figure_03.png").read_bytes() == b"picture"
     assert "<pre>0.2 &lt;b&gt;holds&lt;/b&gt;</pre>" in text
+    assert '<span class="holds-in-part">holds in part</span>\n1' in text
+    assert f"PyTorch {torch.__version__}" in text and "<dt>minutes</dt>" not in text
     assert "22" not in re.findall(r"<h2>(\d+)", text)
+
+
+def test_every_picture_opens_large_the_still_ones_first(front):
+    opened = re.findall(r'<a class="large"[^>]* href="pictures/([^"]+)"', front.read_text())
+    assert opened == ["figure_03.png", "figure_03_a.png", "figure_03.gif"]
+
+
+def test_the_minutes_of_a_run_are_summed(sources, monkeypatch):
+    for name in ("01_a", "02_b"):
+        write_notebook(sources, name)
+    settings = settings_of(sources)
+    record = {"running": 0.25, "training": 4.0, "minutes": 4.25}
+    monkeypatch.setattr(report, "read_record", lambda *_: record)
+    assert report._minutes(discover(sources), settings) == {"running": 0.5, "training": 8.0}
+
+
+def test_pages_lead_to_their_neighbours_fold_code_and_show_animations(tmp_path):
+    text = "# [second](02_b.ipynb) [none](03_c.ipynb) [file](../PROTOCOL.md) [paper](https://a/b)"
+    paths = [write_notebook(tmp_path, name, text, "1 + 1") for name in ("01_a", "02_b")]
+    notebook = nbformat.read(paths[0], as_version=4)
+    gif = {"image/gif": "R0lGODlh", "text/plain": "an object"}
+    notebook.cells[-1].outputs = [nbformat.v4.new_output("display_data", gif)]
+    write_executed(notebook, paths[0])
+    report._write_pages(discover(tmp_path), tmp_path)
+    first, second = (path.with_suffix(".html").read_text() for path in paths)
+    assert (
+        first.count('<a href="02_b.html">next') == second.count('<a href="01_a.html">&larr;') == 2
+    )
+    assert "previous" not in first and "next &rarr;" not in second
+    links = re.findall(r"<a href=\"([^\"]+)\">(second|none|file|paper)", first)
+    assert links == [("02_b.html", "second"), ("https://a/b", "paper")]
+    assert first.count('<details class="code">') == 2
+    assert 'src="data:image/gif;base64,R0lGODlh"' in first and "an object" not in first
 
 
 def test_the_explorer_is_there_once_its_models_are(sources, monkeypatch, capsys):
