@@ -1,6 +1,7 @@
 """What is read of a notebook without running it; and of the committed ones, that it is as it must be."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,11 @@ def test_a_default_run_is_at_the_committed_values():
     assert not any(Settings().parameters(notebook) for notebook in notebooks)
     judging = {each.output_stem for each in notebooks if Settings(seeds=(0, 1)).parameters(each)}
     assert judging == {*cli.JUDGING, *cli.VERDICTS}
+
+
+@pytest.mark.parametrize("notebook", discover(), ids=lambda notebook: notebook.name)
+def test_every_link_of_a_notebook_leads_to_a_file(notebook):
+    texts = ["".join(c["source"]) for c in notebook.cells() if c["cell_type"] == "markdown"]
+    links = re.findall(r"\]\(([^)\s]+)\)", "\n".join(texts))
+    local = [link for link in links if "://" not in link]
+    assert [link for link in local if not (notebook.path.parent / link).exists()] == []
