@@ -95,8 +95,9 @@ def _write_pages(executed: list[Notebook], folder: Path) -> None:
     names = [notebook.name for notebook in executed]
     exporter = _OfflineExporter(extra_loaders=[TEMPLATES], template_file="page.html.j2")
     exporter.pages = {f"{name}.ipynb": f"{name}.html" for name in names}
-    neighbours = zip([None, *names], [*names[1:], None], strict=False)
-    for notebook, (previous, following) in zip(executed, neighbours, strict=True):
+    for notebook, previous, following in zip(
+        executed, [None, *names], [*names[1:], None], strict=False
+    ):
         content = nbformat.read(notebook.path, as_version=4)
         content.metadata["title"] = notebook.title()
         _show_animations(content)
