@@ -110,12 +110,17 @@ def size_ratio(regions: np.ndarray) -> float:
     return float(max(sizes) / min(sizes))
 
 
+def require_coverage(coverage: float) -> None:
+    """Raise InvalidInputError for a coverage that is no number above 0, to 1."""
+    if not isinstance(coverage, int | float) or not 0 < coverage <= 1:
+        raise InvalidInputError(f"coverage must be a number above 0, to 1, got {coverage!r}")
+
+
 def bounding_box(latents: Tensor, coverage: float) -> tuple[Tensor, Tensor]:
     """Lower and upper corner (16,) of the box that holds the middle `coverage` (above 0, to 1) of
     the latents (N, 16) in each dimension (Section V-A, Appendix D). Raises InvalidInputError for
     another coverage."""
-    if not isinstance(coverage, int | float) or not 0 < coverage <= 1:
-        raise InvalidInputError(f"coverage must be a number above 0, to 1, got {coverage!r}")
+    require_coverage(coverage)
     tail = (1 - coverage) / 2
     return torch.quantile(latents, tail, dim=0), torch.quantile(latents, 1 - tail, dim=0)
 

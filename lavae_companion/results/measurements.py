@@ -40,7 +40,7 @@ from lavae_companion.results import geometry, scores, transfer
 from lavae_companion.results.scores import Scores
 from lavae_companion.study import Study
 from lavae_core.augmentations import PAIR_VARIANTS, Family
-from lavae_core.errors import InvalidInputError, require_known
+from lavae_core.errors import InvalidInputError, require_known, require_seed
 from lavae_core.models import LATENT_DIM, LAVAE, NATIVE, encode
 from lavae_core.runtime import generator
 
@@ -454,14 +454,17 @@ def _kinds(base: type[Experiment]) -> list[type[Experiment]]:
 
 def by_seed(
     study: Study,
-    seeds: Iterable[int],
+    seeds: Sequence[int],
     groups: Iterable[str] = tuple(GROUPS),
     kind: type[Measurement] = Measurement,
 ) -> dict[int, Vectors]:
     """The vectors of these seeds and groups, from the store or measured now.
 
     study: profile, device and data set; its own seed is not added. kind: whose groups.
+    Raises InvalidInputError for a seed that is not allowed, before anything is measured.
     """
+    for seed in seeds:
+        require_seed(seed)
     return {
         seed: {
             name: vector

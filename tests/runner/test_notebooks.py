@@ -5,12 +5,16 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from edited import EDITS
+from made_up import uint8_images
 from tiny import write_notebook
 
+from lavae_companion import store
 from lavae_companion.runner import cli
 from lavae_companion.runner.notebooks import Notebook, choose, discover
 from lavae_companion.runner.run import Settings
+from lavae_core import data
 from lavae_core.errors import InvalidInputError, LavaeError
 
 
@@ -108,6 +112,39 @@ def test_nbval_compares_every_cell_but_parameters_and_imports(notebook):
     assert "Study(" in "".join(second["source"])
     assert all(cell["metadata"].get("tags") == ["nbval-check-output"] for cell in others)
     assert EDITS[notebook.number].keys() <= notebook.parameters().keys()
+
+
+# A wrong value of every parameter that not all notebooks have.
+WRONG = {
+    "pair": "flip_lr,flap", "trained": "flip_lr,flap", "evaluated": "flip_lr,flap",
+    "to_itself": "flip_lr,flap", "detail": "flip_lr,flap", "hard": "flip_lr,flap",
+    "pairs": ["flip_lr,flip_ud", "flip_lr,flap"], "digit": 88, "digits": [2, 88], "ends": [2, 88],
+    "steps": 1, "word": "L1 L7", "methods": ["PCA", "MDS"], "coverage": 1.5, "widths": [8, -8],
+    "n_images": -8, "n_pairs": 1, "latent_dim": -8, "n_maps": -8, "n_conditions": -8,
+    "separability": "forest", "seeds": [0, -8], "weights": [0.3, -8],
+}  # fmt: skip
+COMMON = {"profile", "seed", "device", "dataset"}
+EDITED = [(each, name) for each in discover() for name in each.parameters().keys() - COMMON]
+
+
+@pytest.mark.parametrize(
+    ("notebook", "name"), sorted(EDITED, key=str), ids=lambda each: getattr(each, "number", each)
+)
+def test_a_wrong_parameter_is_refused_before_anything_trains(notebook, name, home, monkeypatch):
+    def trained(*_):
+        pytest.fail(f"{name} is checked too late")
+
+    test_set = data.ImageSet(uint8_images(20), torch.arange(20) % 10)
+    monkeypatch.setattr(data, "load", lambda split, **_: test_set)
+    monkeypatch.setattr(store, "get_or_make", trained)
+    variables = {}
+    named = re.findall("flap|88|-8|L7|MDS|forest|1.5|1", str(WRONG[name]))[-1]
+    with pytest.raises(InvalidInputError, match=named):
+        for cell in notebook.cells():
+            if cell["cell_type"] == "code":
+                exec("".join(cell["source"]), variables)
+                if "parameters" in cell["metadata"].get("tags", []):
+                    variables[name] = WRONG[name]
 
 
 def test_a_default_run_is_at_the_committed_values():
