@@ -576,7 +576,8 @@ def report(item: str, vectors: Vectors, seed: int, dataset: str) -> str:
     lines = []
     for claim in (claim for claim in CLAIMS if item in claim.items):
         lines += textwrap.wrap(f"{claim.text} ({claim.section}).", WIDTH)
-        lines += [f"  {line}" for line in _report_of(claim, vectors, seed, dataset)]
+        for line in _report_of(claim, vectors, seed, dataset):
+            lines += textwrap.wrap(f"  {line}", WIDTH, subsequent_indent="  ")
     return "\n".join(lines)
 
 
@@ -593,7 +594,7 @@ def _report_of(claim: Claim, vectors: Vectors, seed: int, dataset: str) -> list[
         published = part.published(vectors) if dataset == "mnist" else np.nan
         verdicts.append(judge(part, low, high))
         verdict = "" if dataset != "mnist" else f": {verdicts[-1]}"
-        lines += textwrap.wrap(part.what, WIDTH - 2)
+        lines.append(part.what)
         paper = "not published" if np.isnan(published) else f"paper {number(published)}"
         lines.append(f"    {number(statistic['value'])} ({part.criterion}; {paper}){verdict}")
     if dataset != "mnist":

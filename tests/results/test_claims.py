@@ -354,7 +354,7 @@ def test_no_seed():
 
 
 @pytest.mark.parametrize("item", ITEMS)
-@pytest.mark.parametrize("dataset", ["mnist", "fashion"])
+@pytest.mark.parametrize("dataset", ["mnist", "fashion", "/data/" + "letters " * 20, 200 * "x"])
 @pytest.mark.parametrize("scale", [1.0, 1e6])
 def test_a_report_is_at_most_100_columns_wide(item, dataset, scale, three_seeds):
     vectors = {name: scale * each for name, each in three_seeds[0].items()}
