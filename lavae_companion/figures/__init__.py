@@ -4,6 +4,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
+from lavae_companion.figures.carry import by_length, spectra, waterfall
 from lavae_companion.figures.charts import (
     bands,
     bars,
@@ -24,8 +25,8 @@ from lavae_companion.figures.latent import Walk, animation, latent_path, matrice
 plt.style.use(["default", Path(__file__).with_name("companion.mplstyle")])
 
 __all__ = [
-    "Walk", "animation", "architecture", "augmentation_graph", "bands", "bars", "curves",
-    "digit_rows", "dots", "frontier", "heatmap", "intervals", "latent_path", "layers",
+    "Walk", "animation", "architecture", "augmentation_graph", "bands", "bars", "by_length",
+    "curves", "digit_rows", "dots", "frontier", "heatmap", "intervals", "latent_path", "layers",
     "matrices", "projections", "quartile_curves", "recursion_paths", "scatter_by_pair",
-    "stations",
+    "spectra", "stations", "waterfall",
 ]  # fmt: skip
