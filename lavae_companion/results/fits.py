@@ -29,7 +29,7 @@ from lavae_core.latent_maps import (
 Fit = Callable[[Tensor, str], Tensor]
 NEIGHBOURS = 200
 RIDGE = 1.0  # beside the 200 neighbours, each direction gets the weight of one at distance 1
-STEPS, BATCH = 2000, 512  # of the MLP
+STEPS, BATCH = 1000, 512  # of the MLP
 
 
 def linear(mu: Tensor, var: Tensor | None = None, orders: Orders = ()) -> LatentMaps:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lavae_core import augmentations
 from lavae_core.augmentations import Family
-from lavae_core.errors import InvalidInputError
+from lavae_core.errors import InvalidInputError, require_whole
 from lavae_core.latent_maps import LatentMaps
 from lavae_core.models import LAVAE, encode
 
@@ -24,7 +24,12 @@ Word = list[tuple[int, int]]
 
 
 def random_words(n_maps: int, count: int, length: int, inverses: bool, seed: int) -> list[Word]:
-    """`count` words of `length` letters, each drawn from all maps, and from their inverses as well."""
+    """`count` words of `length` letters, each drawn from all maps, and from their inverses as well.
+
+    Raises InvalidInputError unless both are whole numbers from 1.
+    """
+    require_whole("the number of words", count, 1)
+    require_whole("the length of a word", length, 1)
     source = np.random.default_rng(seed)
     positions = source.integers(n_maps, size=(count, length)).tolist()
     signs = source.choice([-1, 1] if inverses else [1], size=(count, length)).tolist()
@@ -110,7 +115,9 @@ def through_images(
     model: LAVAE, images: Tensor, word: Word, lengths: Sequence[int]
 ) -> dict[int, Tensor]:
     """Latents (N, d) after each of `lengths` letters, where after every letter the output is decoded
-    and encoded again (Figure 5's recursion)."""
+    and encoded again (Figure 5's recursion). Raises InvalidInputError for a length the word has not."""
+    for n in lengths:
+        require_whole("a length", n, 1, len(word))
     z, _ = encode(model, images)
     latents = {}
     for n, (position, sign) in enumerate(word, 1):

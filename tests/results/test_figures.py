@@ -52,6 +52,9 @@ def _figures() -> dict[str, plt.Figure]:
     long = pd.DataFrame({"x": [1, 10, 5], "y": [3.0, 2.0, 1.0], "who": ["a,b", "a,b", "c,d"]})
     trainings = long.assign(pair=long["who"], training=["one", "other", "one"])
     curves = {word: rng.random((6, 30)) for word in ("L1", "L2")}
+    falls = pd.Series([3.0, 4.0, 1.0], ["samples", "means", "direct"])
+    spectra = long.assign(pair=long["who"], fit=["one", "other", "one"])
+    lengths = long.assign(panel="p", maps=["one", "one", "other"], length=[1, 8, 1], cost=long["y"])
     return {
         "rows": figures.digit_rows(ROWS, "title", ["1", "2", "3"]),
         "graph": figures.augmentation_graph(PAIR, LABELS),
@@ -63,6 +66,9 @@ def _figures() -> dict[str, plt.Figure]:
         "curves": figures.curves(long, "x", "y", "who", "t", "minutes", "BCE"),
         "scatter": figures.scatter_by_pair(long, "x", "y", "who", "t", "accuracy", "excess"),
         "frontier": figures.frontier(trainings, "x", "y", "t", "direct", "cost"),
+        "waterfall": figures.waterfall({"a": falls, "b": falls, "c": falls}, "t", "BCE"),
+        "spectra": figures.spectra(spectra, "x", "y", "t", "kept"),
+        "lengths": figures.by_length(lengths.assign(predicted=np.nan), "t", "BCE"),
         "quartiles": figures.quartile_curves(curves, "t", "step", "change"),
         "dots": figures.dots(table, "t", "BCE"),
         "layers": figures.architecture({"E": figures.layers(LAVAE().encoder)}, "t"),
@@ -124,6 +130,9 @@ def test_every_axis_of_a_chart_has_a_name():
         assert all(x and y for x, y in names[name]), name
     assert names["quartiles"] == [("step", "change"), ("step", "")]
     assert names["bands"] == [("labels", "accuracy"), ("labels", "")]
+    assert [x for x, _ in names["waterfall"]] == ["BCE"] * 3 + [""]
+    assert names["spectra"] == [("kept", "y"), ("kept", "")]
+    assert names["lengths"] == [("letters", "BCE")]
     assert names["heatmap"][0] == ("evaluated", "trained")
     assert names["dots"][0][0] == names["bars"][0][1] == "BCE"
     assert names["intervals"][0][0]
@@ -252,12 +261,23 @@ def test_bands_are_drawn_from_low_to_high_and_no_two_lines_look_alike():
     assert [text.get_text() for text in figure.legends[0].get_texts()][8] == "arm 8"
 
 
+def test_a_waterfall_leads_from_cost_to_cost():
+    costs = pd.Series([3.0, 4.0, 1.0], ["samples", "means", "direct"])
+    axis = figures.waterfall({"a": costs}, "t", "BCE").axes[0]
+    ends = [sorted((bar.get_x(), bar.get_x() + bar.get_width())) for bar in axis.patches]
+    assert ends == [[3, 3], [3, 4], [1, 4]]
+    assert [label.get_text() for label in axis.get_yticklabels()] == list(costs.index)
+    one, worse, better = (to_hex(bar.get_facecolor()) for bar in axis.patches)
+    assert worse != better and [text.get_text() for text in axis.texts] == ["3.0", "4.0", "1.0"]
+
+
 @pytest.mark.parametrize(("draw", "culprit"), [
     (lambda: figures.digit_rows({}, "t"), "rows of digits"),
     (lambda: figures.digit_rows({"a": uint8_images(3), "b": float_images(2)[:, 0]}, "t"), "3, 2"),
     (lambda: figures.digit_rows({"a": uint8_images(0)}, "t"), "0"),
     (lambda: figures.heatmap({}, "t", "u", "y", "x"), "matrices"),
     (lambda: figures.projections({}, [], "t"), "projections"),
+    (lambda: figures.waterfall({}, "t", "x"), "costs"),
     (lambda: figures.quartile_curves({}, "t", "x", "y"), "curves"),
     (lambda: figures.bands(_banded(0), "n", "arm", "by", "t", "x", "y"), "lines"),
     (lambda: figures.augmentation_graph(FAMILY, LABELS), "A1.3 A2"),

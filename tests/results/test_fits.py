@@ -72,8 +72,8 @@ def test_an_mlp_learns_what_no_matrix_can_and_is_the_same_each_time():
     z = normal(1000, 2)
     mu = torch.stack([z, z.abs()])
     start = NonLinearMaps(1, 2, width=32)
-    outputs = [fits.mlp(deepcopy(start), mu, seed, 300)(z, "L1") for seed in (0, 0, 1)]
-    assert (outputs[0] - mu[1]).square().mean() < 0.02
+    outputs = [fits.mlp(deepcopy(start), mu, seed, 200)(z, "L1") for seed in (0, 0, 1)]
+    assert (outputs[0] - mu[1]).square().mean() < 0.05  # of a line: 0.36
     assert torch.equal(outputs[0], outputs[1]) and not torch.equal(outputs[0], outputs[2])
 
 

@@ -46,6 +46,8 @@ EDITS = {
     "23": {"n_pairs": 3, "detail": TURNS, "hard": TURNS, "weights": [2.0], "seed": 3},
     "24": {"seeds": [3]},
     "27": {"pair": TURNS, "left_out": [6, 9], "n_labels": [2, 20], "draws": 2, "n_images": 50},
+    "25": {"pairs": [BLURRED], "hard": BLURRED, "every": 2},
+    "26": {"pairs": [TURNS], "lengths": [1, 3, 8], "n_words": 2, "n_images": 20, "digit": 9},
 }
 
 
