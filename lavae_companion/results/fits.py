@@ -5,7 +5,7 @@ called as LatentMaps are, with latents (N, d) and a word, and is fitted to poste
 says otherwise. Neighbours and MLPs have no inverse.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import pandas as pd
 import torch
@@ -16,14 +16,13 @@ from torch import Tensor
 from lavae_companion.results.scores import image_scores
 from lavae_core import runtime
 from lavae_core.augmentations import Family
-from lavae_core.errors import InvalidInputError, require_whole
+from lavae_core.errors import require_known, require_whole
 from lavae_core.latent_maps import (
     LatentMaps,
     Moments,
     NonLinearMaps,
     Orders,
     fit_exact,
-    parse_word,
 )
 
 Fit = Callable[[Tensor, str], Tensor]
@@ -76,27 +75,26 @@ class LocalMaps:
     """AffineMaps, corrected by a ridge regression of their residuals on the nearest originals:
     about the best that a smooth function can do where originals lie.
 
-    Raises InvalidInputError for fewer originals than `neighbours`, and for an inverse.
+    Raises InvalidInputError for fewer originals than `neighbours`, and for other letters than L1, L2, ...
     """
 
     def __init__(self, mu: Tensor, neighbours: int = NEIGHBOURS):
         require_whole("neighbours", neighbours, 1, mu.shape[1])
-        self._affine, self._mu, self._neighbours = AffineMaps(mu), mu, neighbours
-        self._names = [f"L{i}" for i in range(1, len(mu))]
+        self._affine, self._originals, self._neighbours = AffineMaps(mu), mu[0], neighbours
+        names = [f"L{i}" for i in range(1, len(mu))]
+        self._residuals = {
+            n: y - self._affine(mu[0], n) for n, y in zip(names, mu[1:], strict=True)
+        }
 
     def __call__(self, z: Tensor, word: str) -> Tensor:
-        for position, power in parse_word(word, self._names):
-            if power < 0:
-                raise InvalidInputError(f"{self._names[position]} of neighbours has no inverse")
-            for _ in range(power):
-                z = self._step(z, position + 1)
+        for name in word.split():
+            require_known(f"letter of the word {word!r}:", name, self._residuals)
+            z = self._step(z, name)
         return z
 
-    def _step(self, z: Tensor, variant: int) -> Tensor:
-        name = self._names[variant - 1]
-        residuals = self._mu[variant] - self._affine(self._mu[0], name)
-        near = torch.cdist(z, self._mu[0]).topk(self._neighbours, largest=False).indices
-        x, y = self._mu[0][near] - z[:, None], residuals[near]  # (N, k, d)
+    def _step(self, z: Tensor, name: str) -> Tensor:
+        near = torch.cdist(z, self._originals).topk(self._neighbours, largest=False).indices
+        x, y = self._originals[near] - z[:, None], self._residuals[name][near]  # (N, k, d)
         x_mean, y_mean = x.mean(1, keepdim=True), y.mean(1, keepdim=True)
         centred = (x - x_mean).mT
         ridge = RIDGE * torch.eye(z.shape[-1]).to(z)
@@ -127,22 +125,6 @@ def costs(decode: Callable, z: Tensor, fit: Fit, family: Family, images: Tensor)
         for (variant, word), target in zip(words, images, strict=True)
     }
     return pd.Series(bce | {"total": sum(bce.values())})
-
-
-def shares(costs: Mapping[str, float], steps: Mapping[str, str]) -> dict[str, float]:
-    """What each step closes of the gap between the first and the last entry of `costs`; they sum
-    to 1. steps: for each entry but the first, what it adds to the one before; other costs are left
-    out. Raises InvalidInputError where there is no gap.
-    """
-    first, *others = steps
-    values = [costs[name] for name in steps]
-    gap = values[0] - values[-1]
-    if gap == 0:
-        raise InvalidInputError(f"{first} costs as much as the bound, {values[0]}: there is no gap")
-    return {
-        steps[name]: (before - after) / gap
-        for name, before, after in zip(others, values, values[1:], strict=False)
-    }
 
 
 def spectrum(maps: LatentMaps, var: Tensor) -> pd.DataFrame:

@@ -36,19 +36,14 @@ def random_words(n_maps: int, count: int, length: int, inverses: bool, seed: int
     return [list(zip(*each, strict=True)) for each in zip(positions, signs, strict=True)]
 
 
-def require_orders(family: Family) -> None:
-    """Raise InvalidInputError for an augmentation without an order: it has no inverse among images."""
-    for name, order in zip(family.generators, family.orders, strict=True):
-        if order is None:
-            raise InvalidInputError(f"{name} has no order: no image shows its inverse")
-
-
 def truth(images: Tensor, family: Family, word: Word) -> Tensor:
     """uint8 (N, 28, 28): images under a word; an inverse is the power before the identity.
 
-    Raises InvalidInputError as `require_orders`.
+    Raises InvalidInputError for an augmentation without an order: no image shows its inverse.
     """
-    require_orders(family)
+    for name, order in zip(family.generators, family.orders, strict=True):
+        if order is None:
+            raise InvalidInputError(f"{name} has no order; choose augmentations that have one")
     for position, sign in word:
         name, order = family.generators[position], family.orders[position]
         for _ in range(sign % order):
@@ -79,11 +74,6 @@ def predicted(maps: LatentMaps, z: Tensor, word: Word) -> Tensor:
 def half_length(scale: float) -> float:
     """Letters after which latents have half (or, of a scale above 1, twice) their size."""
     return math.log(2) / abs(math.log(scale)) if scale != 1 else math.inf
-
-
-def measured_scale(start: Tensor, end: Tensor, length: int) -> float:
-    """The factor of a letter by which latents (N, d) changed their size over `length` letters."""
-    return (end.norm(dim=1) / start.norm(dim=1)).log().mean().div(length).exp().item()
 
 
 def exact_involutions(maps: LatentMaps) -> LatentMaps:

@@ -87,15 +87,6 @@ def test_costs_of_perfect_and_useless_maps():
     assert useless["total"] == pytest.approx(sum(useless[v] for v in FLIPS.variants))
 
 
-def test_shares_of_a_gap():
-    steps = {"samples": "", "means": "shrinking", "affine": "offset", "direct": "rest"}
-    costs = {"samples": 10.0, "means": 7.0, "other": 5.0, "affine": 8.0, "direct": 0.0}
-    expected = {"shrinking": 0.3, "offset": -0.1, "rest": 0.8}
-    assert fits.shares(costs, steps) == pytest.approx(expected)
-    with pytest.raises(InvalidInputError, match="samples.*7"):
-        fits.shares(costs | {"samples": 7.0, "direct": 7.0}, steps)
-
-
 def test_the_spectrum_of_isotropic_latents_is_one_minus_the_variance():
     mu = latents()
     root = torch.linalg.cholesky(mu[0].t() @ mu[0] / 400)
@@ -124,7 +115,7 @@ REFUSED = {
     "latents that do not vary": (lambda: fits.linear(torch.zeros(3, 9, 4)), None),
     "a class of one": (lambda: fits.ClassMaps(Z, torch.arange(400), torch.arange(2)), None),
     "fewer originals than neighbours": (lambda: fits.LocalMaps(Z, 401), "401"),
-    "an inverse of neighbours": (lambda: fits.LocalMaps(Z, 9)(Z[0], "L2^-1"), "L2"),
+    "an inverse of neighbours": (lambda: fits.LocalMaps(Z, 9)(Z[0], "L2^-1"), "L2.-1"),
     "an unknown letter": (lambda: fits.LocalMaps(Z, 9)(Z[0], "L3"), "L3"),
 }
 
