@@ -31,13 +31,13 @@ def waterfall(tables: Mapping[str, pd.Series], title: str, xlabel: str) -> Figur
         colours = np.where(steps > 0, OTHER_COLOURS[0], OTHER_COLOURS[1])
         axis.barh(places, -steps, left=values, height=0.6, color=colours)
         axis.plot(values, places, "|", color="black", ms=11, mew=2)
-        for value, place in zip(values, places, strict=True):
-            axis.annotate(f"{value:.1f}", (value, place), (0, 7), textcoords="offset points",
-                          fontsize=7, ha="center")  # fmt: skip
+        for value, step, place in zip(values, steps, places, strict=True):
+            axis.annotate(f"{value:.1f}", (max(value, value - step), place), (6, 0),
+                          textcoords="offset points", fontsize=7, va="center")  # fmt: skip
         axis.axvline(values[-1], color="0.35", lw=1, ls="--", zorder=0)
         axis.set_yticks(places, costs.index)
         axis.set(title=name, xlabel=xlabel)
-        axis.margins(x=0.12, y=0.08)
+        axis.margins(x=0.14, y=0.04)
     axes[0, 0].invert_yaxis()  # of all: they share it
     figure.suptitle(title, fontsize=10)
     return figure
@@ -48,8 +48,8 @@ def spectra(points: pd.DataFrame, x: str, y: str, title: str, xlabel: str) -> Fi
     the line on which both are equal."""
     pairs = points["pair"].unique()
     figure, axes = subplots(1, len(pairs), squeeze=False, sharey=True,
-                            figsize=(PAGE_WIDTH * 1.15, 2.6))  # fmt: skip
-    low = points[[x, y]].min(axis=None)
+                            figsize=(PAGE_WIDTH * 1.15, 3.1))  # fmt: skip
+    low = points[x].min()
     for axis, pair in zip(axes[0], pairs, strict=True):
         axis.plot([low, 1], [low, 1], color="0.35", lw=1, ls="--", label="equal")
         own = points[points["pair"] == pair].groupby("fit", sort=False)
