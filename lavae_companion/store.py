@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from lavae_companion import locks, paths
-from lavae_core.errors import StoreError
+from lavae_core.errors import InvalidInputError, StoreError
+from lavae_core.pretrained import read_shipped, shipped_list
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -52,10 +54,15 @@ def get_or_make(
     manifest, with "seconds" if a resumed training took longer than this call. `checkpoint` is a path
     for resumable state; it is removed once the artifact is stored. Two processes or threads that ask at
     once make it once. A damaged artifact is set aside with a message and made again.
-    Raises StoreError where the store cannot be written.
+    Raises StoreError where the store cannot be written; InvalidInputError for an artifact that is not
+    shipped, where only shipped ones are used.
     """
+    if paths.shipped():
+        return _load_shipped(kind, spec, load)
     root = paths.artifacts_dir()
     target = root / f"{kind}-{key_of(spec)}"
+    if not _inner_seconds:
+        _note(target.name)
     result = _load_whole(target, spec, load)
     if result is not None:
         with contextlib.suppress(OSError):  # of a process that died before it could remove it
@@ -84,7 +91,10 @@ def checkpoint(kind: str, spec: dict[str, Any]) -> Path:
 
 def exists(kind: str, spec: dict[str, Any]) -> bool:
     """Whether the store has an artifact of (kind, spec); it may still turn out to be damaged."""
-    return (paths.artifacts_dir() / f"{kind}-{key_of(spec)}").is_dir()
+    name = f"{kind}-{key_of(spec)}"
+    if paths.shipped():
+        return name in shipped_list()["models"]
+    return (paths.artifacts_dir() / name).is_dir()
 
 
 def made_since(started: float) -> list[str]:
@@ -108,6 +118,26 @@ def minutes(name: str) -> float:
             f"artifact {name} is missing or damaged; re-run its notebooks with --force"
         )
     return content["told"]["minutes"]
+
+
+def _load_shipped(kind: str, spec: dict[str, Any], load: Callable[[Path], T]) -> T:
+    if not exists(kind, spec):
+        raise InvalidInputError(
+            f"this model does not come with the checkout: {kind} of {', '.join(spec['augmentations'])}; "
+            "run without --shipped to train it"
+        )
+    config, weights = read_shipped(f"{kind}-{key_of(spec)}")
+    with tempfile.TemporaryDirectory() as folder:
+        save_file(weights, Path(folder, "model.safetensors"))
+        Path(folder, "config.json").write_text(json.dumps(config), encoding="utf-8")
+        return load(Path(folder))
+
+
+def _note(name: str) -> None:
+    """Add an artifact that is asked for to the list LAVAE_LOADED, if there is one."""
+    if os.environ.get("LAVAE_LOADED"):
+        with open(os.environ["LAVAE_LOADED"], "a", encoding="utf-8") as file:
+            file.write(f"{name}\n")
 
 
 def _manifest(name: str) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from matplotlib.animation import Animation
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lavae_companion import data, outputs, profiles
+from lavae_companion import data, outputs, paths, profiles
 from lavae_companion.comparisons import CVAE, WIDTH, NonLinearMaps
 from lavae_companion.experiments import (
     FittedMaps,
@@ -39,6 +39,7 @@ from lavae_core.errors import (
     require_whole,
 )  # fmt: skip
 from lavae_core.models import LAVAE
+from lavae_core.pretrained import shipped_list
 
 
 class Study:
@@ -55,7 +56,10 @@ class Study:
         _one_line_errors()
         require_seed(seed)
         self.profile = profiles.resolve(profile)
-        self.setting = Setting(seed, runtime.start(device), self.profile.n_train, dataset)
+        # Of shipped weights, the precision that they were trained in is part of their names.
+        precision = shipped_list()["provenance"]["precision"] if paths.shipped() else None
+        started = runtime.start(device, precision)
+        self.setting = Setting(seed, started, self.profile.n_train, dataset)
         self._variants: dict[Family, Tensor] = {}
         self._means: dict[Family, Tensor] = {}
         outputs.announce()

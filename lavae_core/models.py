@@ -4,26 +4,19 @@ They know no loss and no optimizer. Images are (N, 1, 28, 28) floats in [0, 1]; 
 logits of that shape, so that the sigmoid belongs to the loss or to the picture.
 """
 
-import hashlib
-import json
-from pathlib import Path
-
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lavae_core.augmentations import Family, to_float
-from lavae_core.errors import InvalidInputError, StoreError, require_known, require_whole
+from lavae_core.errors import InvalidInputError, require_known, require_whole
 from lavae_core.latent_maps import LatentMaps
-from lavae_core.pretrained import Pretrained
+from lavae_core.pretrained import Pretrained, read_shipped, shipped_list
 
 LATENT_DIM = 16
 FEATURES = 128 * 7 * 7
 NATIVE = "native"  # the head that was trained together with the encoder
 CHUNK = 500  # images that are encoded at a time outside of training
-SHIPPED = Path(__file__).resolve().parents[1] / "weights"  # comes with the checkout
-SHIPPED_LIST = "weights.json"  # of its files: family, hash, scores, provenance
 
 
 class Encoder(nn.Module):
@@ -64,6 +57,7 @@ class Decoder(nn.Module):
         self.from_z = nn.Linear(latent_dim + n_conditions, FEATURES)
         self.deconv1 = nn.ConvTranspose2d(128, 64, kernel_size=4, stride=2, padding=1)
         self.deconv2 = nn.ConvTranspose2d(64, 1, kernel_size=4, stride=2, padding=1)
+        self._known: tuple[list[Tensor], Tensor] | None = None  # weights, and their affine map
 
     def layer_by_layer(self, z: Tensor) -> Tensor:
         """Latents (N, 16), conditions appended, to logits (N, 1, 28, 28)."""
@@ -75,16 +69,30 @@ class Decoder(nn.Module):
         """Latents (N, 16) [and conditions (N, n_conditions)] to logits (N, 1, 28, 28).
 
         No non-linearity stands between `from_z` and `deconv1`, so both are one affine map of z. Its
-        columns and offset are 17 feature images, computed once a call instead of a convolution for
-        every z: a quarter of the work for a batch of 64. `deconv2` has a single channel, for which
-        libraries are slow: it is a product with the 16 weights of its window, and a sum of windows.
+        columns and offset are 17 feature images, computed once a call (of frozen weights, once) instead
+        of a convolution for every z: a quarter of the work for a batch of 64. `deconv2` has a single
+        channel, for which libraries are slow: it is a product with the 16 weights of its window, and a
+        sum of windows.
         """
         if condition is not None:
             z = torch.cat([z, condition], dim=1)
-        hidden = F.relu(F.pad(z, (0, 1), value=1.0) @ self._affine(), inplace=True)  # (N, 12544)
+        hidden = F.pad(z, (0, 1), value=1.0) @ self._affine_map()
+        hidden = F.relu(hidden, inplace=True)  # (N, 12544)
         windows = hidden.view(-1, 64) @ self.deconv2.weight.view(64, 16)  # (N * 196, 16)
         windows = windows.view(-1, 14 * 14, 16).transpose(1, 2)
         return F.fold(windows, (28, 28), 4, padding=1, stride=2) + self.deconv2.bias
+
+    def _affine_map(self) -> Tensor:
+        """`_affine()`, kept while the weights are frozen and have the same values. A comparison of
+        values takes a twentieth of its time, and sees every way in which weights can change."""
+        weights = [self.from_z.weight, self.from_z.bias, self.deconv1.weight, self.deconv1.bias]
+        trains = torch.is_grad_enabled() and any(weight.requires_grad for weight in weights)
+        if trains or torch.is_autocast_enabled(weights[0].device.type):
+            return self._affine()
+        if self._known is None or not all(map(_same, weights, self._known[0])):
+            with torch.inference_mode(False), torch.no_grad():  # it may stand in a graph later
+                self._known = [weight.clone() for weight in weights], self._affine()
+        return self._known[1]
 
     def _affine(self) -> Tensor:
         """(17, 12544): the columns of the affine map and its offset, channels last."""
@@ -92,6 +100,10 @@ class Decoder(nn.Module):
         basis = F.conv_transpose2d(images, self.deconv1.weight, stride=2, padding=1)
         bias = F.pad(self.deconv1.bias[None].to(basis), (0, 0, len(basis) - 1, 0))  # offset only
         return (basis.permute(0, 2, 3, 1) + bias[:, None, None]).flatten(1)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return (one.dtype, one.device) == (other.dtype, other.device) and torch.equal(one, other)
 
 
 class LAVAE(nn.Module, Pretrained):
@@ -148,20 +160,12 @@ class LAVAE(nn.Module, Pretrained):
         precision. Raises InvalidInputError for a family that is not shipped, StoreError where the
         weights are missing or damaged.
         """
-        try:
-            entries = json.loads((SHIPPED / SHIPPED_LIST).read_text(encoding="utf-8"))["models"]
-            require_known("family of the shipped weights", str(Family.parse(family)), entries)
-            entry = entries[str(Family.parse(family))]
-            content = (SHIPPED / entry["file"]).read_bytes()
-        except OSError as error:
-            raise StoreError(
-                f"cannot read {error.filename} ({error.strerror}); the weights come with a checkout"
-            ) from error
-        if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-            raise StoreError(f"weights/{entry['file']} is damaged; restore it with git")
-        tensors = safetensors.torch.load(content)
-        model = cls(n_maps=len(tensors["maps.matrices"]))
-        model.load_state_dict(tensors)
+        names, key = shipped_list()["families"], str(Family.parse(family))
+        require_known("family of the shipped weights", key, names)
+        config, weights = read_shipped(names[key])
+        model = cls(n_maps=config["n_maps"])
+        model.load_state_dict(weights)
+        model.about = config["about"]
         return model.eval().requires_grad_(False)
 
 

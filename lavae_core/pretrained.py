@@ -1,13 +1,16 @@
 """Saving and loading of models: safetensors and a config.json, as on the Hugging Face hub."""
 
 import contextlib
+import hashlib
 import io
 import json
 import warnings
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 from safetensors import SafetensorError
+from torch import Tensor
 from tqdm import TqdmWarning
 
 from lavae_core.errors import StoreError
@@ -15,6 +18,9 @@ from lavae_core.errors import StoreError
 with warnings.catch_warnings():  # in a notebook without ipywidgets it warns about its own bars
     warnings.simplefilter("ignore", TqdmWarning)
     from huggingface_hub import ModelCard, PyTorchModelHubMixin
+
+SHIPPED = Path(__file__).resolve().parents[1] / "weights"  # comes with the checkout
+SHIPPED_LIST = "weights.json"  # of its files: configuration, hash, scores; their provenance
 
 CARD = """---
 library_name: lavae_core
@@ -73,3 +79,28 @@ class Pretrained(PyTorchModelHubMixin):
                 module=type(self).__module__, kind=type(self).__name__, about="\n".join(lines)
             )
         )
+
+
+def shipped_list() -> dict[str, Any]:
+    """The list of the weights that come with the checkout. Raises StoreError where there is none."""
+    return json.loads(_read(SHIPPED_LIST))
+
+
+def read_shipped(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Configuration and weights of one of the models in `shipped_list()`; they are half precision.
+
+    Raises StoreError where its file, or that of a model with which it shares weights, is damaged.
+    """
+    entry = shipped_list()["models"][name]
+    content = _read(entry["file"])
+    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        raise StoreError(f"weights/{entry['file']} is damaged; restore it with git")
+    shared = read_shipped(entry["shares"])[1] if entry["shares"] else {}
+    return entry["config"], shared | safetensors.torch.load(content)
+
+
+def _read(file: str) -> bytes:
+    try:
+        return (SHIPPED / file).read_bytes()
+    except OSError as error:
+        raise StoreError(f"cannot read weights/{file} of the checkout: {error.strerror}") from error

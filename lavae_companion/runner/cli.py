@@ -11,7 +11,7 @@ from lavae_companion import data
 from lavae_companion.profiles import PROFILES
 from lavae_companion.runner import environment
 from lavae_companion.runner.files import say, shown
-from lavae_companion.runner.notebooks import choose, discover
+from lavae_companion.runner.notebooks import Notebook, choose, discover, of_items
 from lavae_companion.runner.run import Settings, run_notebooks
 from lavae_core import runtime
 from lavae_core.errors import InvalidInputError, LavaeError, require_seed
@@ -29,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     for variable in ("LAVAE_HOME", "LAVAE_DATA"):  # kernels run in another folder
         if os.environ.get(variable):
             os.environ[variable] = os.path.abspath(os.environ[variable])
+    os.environ["LAVAE_SHIPPED"] = "1" if options.shipped else ""
     try:
         status = _run(options)
         sys.stdout.flush()
@@ -51,6 +52,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="smoke: minutes, for tests; quick: the default; long: more epochs for Table I; "
         "paper: the paper's epochs, days")  # fmt: skip
     add("--only", nargs="+", default=[], metavar="NUMBER", help="only these notebooks, such as 07")
+    add("--figure", nargs="+", default=[], metavar="NUMBER",
+        help="only these figures of the paper, such as 7, or table; prints where the pictures are")  # fmt: skip
+    add("--shipped", action="store_true",
+        help="the paper's figures and Table I from the weights in weights/; nothing is trained")  # fmt: skip
     add("--force", action="store_true", help="re-run notebooks that are up to date")
     add(
         "--commit",
@@ -73,12 +78,18 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     given = {name for name in vars(options) if getattr(options, name) != parser.get_default(name)}
     if options.check and given != {"check"}:
         parser.error("--check takes no other option")
+    if "shipped" in given and (others := given - {"shipped", "only", "figure", "force", "list"}):
+        parser.error(
+            f"--shipped does not go with --{min(others)}: its models are of seed 0, and quick"
+        )
+    if {"only", "figure"} <= given:
+        parser.error("--figure does not go with --only")
     sweeps = options.seeds or options.verdicts
     if options.scheduler and not sweeps:
         parser.error("--scheduler goes with --seeds or --verdicts")
-    if sweeps and given & {"only", "list", "force", "seed", "dataset"}:
+    if sweeps and given & {"only", "figure", "list", "force", "seed", "dataset"}:
         parser.error(
-            "--seeds and --verdicts do not go with --only, --list, --force, --seed or --dataset"
+            "--seeds and --verdicts do not go with --only, --figure, --list, --force, --seed or --dataset"
         )
     return options
 
@@ -90,9 +101,11 @@ def _run(options: argparse.Namespace) -> int:
         return check()
     numbers = [number for word in options.only for number in re.split(r"[,\s]+", word) if number]
     everything = discover()
-    chosen = choose(everything, numbers)
+    chosen = of_items(everything, options.figure) or choose(everything, numbers)
+    if options.shipped and not numbers:
+        chosen = [notebook for notebook in chosen if notebook.item]
     if options.list:
-        for notebook in chosen if numbers else everything:
+        for notebook in chosen if numbers or options.figure or options.shipped else everything:
             print(f"{notebook.number}  {notebook.title()}  [figures/{notebook.output_stem}*]")
         return 0
     settings = _settings(options)
@@ -112,7 +125,17 @@ def _run(options: argparse.Namespace) -> int:
 
     run_notebooks(chosen, settings)
     print(f"\nreport: {shown(write_report(everything, settings))}")
+    if options.figure:
+        print("pictures:", *map(shown, _pictures(chosen, settings)), sep="\n")
     return 0
+
+
+def _pictures(notebooks: list[Notebook], settings: Settings) -> list[Path]:
+    return [
+        path
+        for notebook in notebooks
+        for path in sorted(settings.figures(notebook).glob(f"{notebook.output_stem}*.png"))
+    ]
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -126,4 +149,5 @@ def _settings(options: argparse.Namespace) -> Settings:
     if data.label(options.dataset) == "own":  # kernels run in another folder
         settings = replace(settings, dataset=str(Path(options.dataset).absolute()))
     force = options.force or bool(seeds)
-    return replace(settings, force=force, verdicts=options.verdicts, commit=options.commit)
+    settings = replace(settings, force=force, verdicts=options.verdicts, commit=options.commit)
+    return replace(settings, shipped=options.shipped)

@@ -21,6 +21,7 @@ from lavae_companion.runner.files import write_whole
 from lavae_core import errors
 from lavae_core.errors import LavaeError
 
+LOADED = ".loaded"  # beside an executed notebook: names of the artifacts that it asked for
 SECONDS_PER_TICK = 0.5
 SECONDS_PER_LINE = 30
 # ipykernel warns on every start about its TCP ports. Modules beside the notebooks are not ours.
@@ -77,7 +78,10 @@ def execute(
     papermill runs in a thread, so that a Ctrl-C comes to us and not to its own signal handler.
     """
     peak_mb = 0
-    with _environment(kernel_variables(figures)), ThreadPoolExecutor(max_workers=1) as pool:
+    variables = kernel_variables(figures) | {
+        "LAVAE_LOADED": str(output.with_name(f"{source.stem}{LOADED}").absolute())
+    }
+    with _environment(variables), ThreadPoolExecutor(max_workers=1) as pool:
         task = pool.submit(_papermill, source, output, parameters)
         try:
             while not task.done():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lavae_companion.paths import NOTEBOOKS
-from lavae_core.errors import InvalidInputError, LavaeError
+from lavae_core.errors import InvalidInputError, LavaeError, require_known
 
 # Outputs of the notebooks that train for long: a run without --verdicts or --only leaves them out.
 ON_DEMAND = ("through_the_maps", "verdicts")
@@ -37,6 +37,12 @@ class Notebook:
         slug = self.name.partition("_")[2]
         numbered = re.match(r"(figure|table|appendix)_[^_]+", slug)
         return numbered.group() if numbered else slug
+
+    @property
+    def item(self) -> str:
+        """The paper's figure or table that it reproduces: "7", "table 1"; "" for none."""
+        match = re.fullmatch(r"(figure|table)_0*(\d+)", self.output_stem)
+        return f"{match[1]} {match[2]}".removeprefix("figure ") if match else ""
 
     def cells(self) -> list[dict]:
         """The cells as they are in the file. Raises LavaeError if it is no notebook."""
@@ -110,3 +116,17 @@ def choose(notebooks: list[Notebook], numbers: list[str]) -> list[Notebook]:
     if not asked:
         return [notebook for notebook in notebooks if notebook.output_stem not in ON_DEMAND]
     return [notebook for notebook in notebooks if notebook.number in asked]
+
+
+def of_items(notebooks: list[Notebook], asked: list[str]) -> list[Notebook]:
+    """Those of `notebooks` that reproduce one of the figures or tables `asked`, such as "7", "Fig. 7",
+    "figure_07" or "table 1". Raises InvalidInputError for another."""
+    by_item = {notebook.item: notebook for notebook in notebooks if notebook.item}
+    chosen = set()
+    for text in asked:
+        match = re.fullmatch(r"(?:fig(?:ure)?\.?)?[ _]*(table)?[ _]*(?:0*(\d+))?", text.lower())
+        item = " ".join(filter(None, match.groups())) if match else text
+        item = {"table": "table 1"}.get(item, item)  # there is one
+        require_known("figure", item, by_item)
+        chosen.add(by_item[item])
+    return [notebook for notebook in notebooks if notebook in chosen]

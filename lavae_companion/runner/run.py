@@ -12,11 +12,12 @@ from lavae_companion.data import home
 from lavae_companion.paths import CHECKOUT, FIGURES, NOTEBOOKS, runs_dir
 from lavae_companion.runner import tables
 from lavae_companion.runner.compare import differences, summary
-from lavae_companion.runner.execute import execute
+from lavae_companion.runner.execute import LOADED, execute
 from lavae_companion.runner.files import only_run, require_writable, say, shown, write_whole
 from lavae_companion.runner.normalise import normalised
 from lavae_companion.runner.notebooks import Notebook, choose, discover
 from lavae_core.errors import LavaeError
+from lavae_core.pretrained import shipped_list
 
 # Of these packages, only those files can change what a notebook shows or writes.
 OUTSIDE = ("runner", "explorer")
@@ -28,6 +29,7 @@ class Settings:
     """What a run was asked for. seeds: those that the claims are judged on; (): `seed` alone.
 
     verdicts: with the fair controls (results/controls.py), hours of training.
+    shipped: with the weights of the checkout (LAVAE_SHIPPED is set).
     commit: results of notebooks at their committed values replace those in git, which are in the
     folders notebooks and committed (pictures and tables).
     """
@@ -40,6 +42,7 @@ class Settings:
     force: bool = False
     verdicts: bool = False
     commit: bool = False
+    shipped: bool = False
     notebooks: Path = NOTEBOOKS
     committed: Path = FIGURES
 
@@ -137,7 +140,7 @@ def _run(notebook: Notebook, settings: Settings) -> dict[str, Any]:
     key, started = record_key(notebook, settings), time.time()
     partial = settings.runs / "notebooks" / f"{notebook.name}.partial.ipynb"
     failed = partial.with_name(f"{notebook.name}.failed.ipynb")  # keeps the traceback
-    for left_over in (partial, failed):
+    for left_over in (partial, failed, partial.with_name(f"{notebook.name}{LOADED}")):
         left_over.unlink(missing_ok=True)
     parameters, figures = settings.parameters(notebook), settings.figures(notebook)
     try:
@@ -172,6 +175,7 @@ def record_key(notebook: Notebook, settings: Settings) -> str:
         settings.parameters(notebook),
         [(str(path.relative_to(CHECKOUT)), path.read_text(encoding="utf-8")) for path in files],
         (CHECKOUT / "requirements.lock").read_text(encoding="utf-8"),
+        shipped_list() if settings.shipped else None,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

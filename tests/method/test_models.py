@@ -70,6 +70,69 @@ def test_decoder_equals_its_layers_one_after_the_other(n_conditions):
         torch.testing.assert_close(torch.autograd.grad((logits * weights).sum(), leaves), gradients)
 
 
+def in_place(decoder):
+    decoder.deconv1.weight.mul_(2)
+
+
+def through_data(decoder):  # as the training loop does: no version counter notices
+    decoder.from_z.bias.data.add_(1)
+
+
+def another_parameter(decoder):
+    decoder.from_z.weight = nn.Parameter(decoder.from_z.weight * 2)
+
+
+def loading(decoder):
+    decoder.load_state_dict(spread(Decoder(), seed=2).state_dict())
+
+
+def to_double(decoder):
+    decoder.double()
+
+
+def a_step_of_training(decoder):
+    with torch.enable_grad():
+        decoder.train().requires_grad_(True)
+        decoder(normal(2, 16)).sum().backward()
+        torch.optim.SGD(decoder.parameters(), lr=0.1).step()
+    decoder.eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "change", [in_place, through_data, another_parameter, loading, to_double, a_step_of_training]
+)
+def test_the_kept_affine_map_is_that_of_the_weights(change):
+    decoder, z = spread(Decoder()).eval(), normal(3, 16)
+    before = decoder(z)
+    change(decoder)
+    z = z.to(decoder.from_z.weight)
+    assert not torch.equal(decoder(z), before.to(z))
+    fresh = Decoder().to(z)
+    fresh.load_state_dict(decoder.state_dict())
+    assert torch.equal(decoder(z), fresh(z))
+
+
+def test_the_affine_map_of_frozen_weights_is_computed_once(monkeypatch):
+    decoder, z, calls = spread(Decoder()), normal(3, 16), []
+    monkeypatch.setattr(
+        Decoder, "_affine", lambda self, was=Decoder._affine: calls.append(1) or was(self)
+    )
+    trained = decoder(z)
+    decoder(z)
+    assert len(calls) == 2  # the map is part of the gradient
+    with torch.inference_mode():
+        first = decoder(z)
+    assert torch.equal(first, decoder.requires_grad_(False)(z)) and torch.equal(first, trained)
+    assert len(calls) == 3
+    z.requires_grad_(True)
+    decoder(z).sum().backward()
+    assert len(calls) == 3 and z.grad.abs().min() > 0
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = decoder(z)
+    assert not torch.equal(rounded, first) and len(calls) == 4
+
+
 def test_encoding_is_of_the_images_whatever_the_chunks(monkeypatch):
     model, images = spread(LAVAE()), uint8_images(4, 5)
     monkeypatch.setattr(models, "CHUNK", 3)

@@ -42,6 +42,14 @@ REFUSED = [  # arguments, and what the last line on stderr has to name
     (["--seeds", "1", "--seed", "2"], "--seed"),
     (["--seeds", "1", "--dataset", "fashion"], "--dataset"),
     (["--scheduler", "tcp://x:1"], "--scheduler"),
+    (["--figure", "12"], "12"),
+    (["--figure", "seven"], "seven"),
+    (["--figure", "7", "--only", "7"], "--only"),
+    (["--figure", "7", "--seeds", "1"], "--figure"),
+    (["--shipped", "--commit"], "--commit"),
+    (["--shipped", "--profile", "long"], "--profile"),
+    (["--shipped", "--seed", "1"], "--seed"),
+    (["--shipped", "--device", "cuda"], "--device"),
 ]
 
 
@@ -87,6 +95,7 @@ def ran(tmp_path, monkeypatch, home):
     for name in ("02_figure_02_b", "21_claims", "22_transfer_explained", "24_verdicts"):
         write_notebook(tmp_path, name)
     calls = []
+    monkeypatch.setenv("LAVAE_SHIPPED", "")  # it is set, and is to be as before
     monkeypatch.setattr(cli, "discover", lambda: discover(tmp_path))
     monkeypatch.setattr(
         cli,
@@ -148,6 +157,28 @@ def test_only_takes_numbers_in_any_form(ran):
     assert cli.main(["--only", "2, 3", "21"]) == 0
     assert [name[:2] for name in ran[0][0]] == ["02", "03", "21"]
     assert ran[0][1] == Settings()
+
+
+def test_a_figure_ends_with_its_pictures(ran, home, capsys):
+    for shipped in ([], ["--shipped"]):
+        folder = home / "runs" / ("quick-shipped" if shipped else "quick") / "figures"
+        folder.mkdir(parents=True)
+        for name in ("figure_02.png", "figure_03.png", "figure_03_b.png", "figure_03.csv"):
+            (folder / name).touch()
+        assert cli.main(["--figure", "3", *shipped]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[-2:] == [str(folder / "figure_03.png"), str(folder / "figure_03_b.png")]
+    assert [names for names, _ in ran] == [["03_figure_03_a"]] * 2
+    assert [settings.shipped for _, settings in ran] == [False, True]
+
+
+def test_shipped_weights_draw_the_papers_figures_in_a_folder_of_their_own(ran, capsys):
+    assert cli.main(["--shipped"]) == 0
+    names, settings = ran[0]
+    assert names == ["02_figure_02_b", "03_figure_03_a"]
+    assert os.environ["LAVAE_SHIPPED"] and settings.runs.name == "quick-shipped"
+    assert cli.main([]) == 0  # whatever was set before
+    assert not os.environ["LAVAE_SHIPPED"] and ran[1][1].runs.name == "quick"
 
 
 def test_list_prints_titles_and_outputs(ran, capsys):

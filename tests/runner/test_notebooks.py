@@ -12,7 +12,7 @@ from tiny import write_notebook
 
 from lavae_companion import store
 from lavae_companion.runner import cli
-from lavae_companion.runner.notebooks import Notebook, choose, discover
+from lavae_companion.runner.notebooks import Notebook, choose, discover, of_items
 from lavae_companion.runner.run import Settings
 from lavae_core import data
 from lavae_core.errors import InvalidInputError, LavaeError
@@ -44,6 +44,28 @@ def test_notebooks_are_sorted_and_chosen_by_number(tmp_path):
     write_notebook(tmp_path, "02_c")
     with pytest.raises(LavaeError, match="02_b.*02_c"):
         discover(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("asked", "stems"),
+    [
+        (["7"], ["figure_07"]),
+        (["07", "figure 10"], ["figure_07", "figure_10"]),
+        (["Figure_1"], ["figure_01"]),
+        (["fig. 11", "Fig3"], ["figure_03", "figure_11"]),
+        (["table"], ["table_01"]),
+        (["Table 1", "table_01"], ["table_01"]),
+        ([], []),
+    ],
+)
+def test_the_papers_items_are_chosen_as_people_write_them(asked, stems):
+    assert [notebook.output_stem for notebook in of_items(discover(), asked)] == stems
+
+
+@pytest.mark.parametrize("asked", ["12", "0", "", "table 2", "heatmap", "7a"])
+def test_items_that_the_paper_does_not_have(asked):
+    with pytest.raises(InvalidInputError, match="'" + asked):
+        of_items(discover(), [asked])
 
 
 def test_a_folder_without_notebooks(tmp_path):
