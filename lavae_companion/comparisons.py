@@ -1,5 +1,6 @@
 """What the paper compares LAVAE with: CVAEs, non-linear maps, joint training; and their objectives."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from lavae_core import losses
 from lavae_core.augmentations import to_float
 from lavae_core.errors import InvalidInputError, require_whole
-from lavae_core.latent_maps import Orders, order_penalty, parse_word
+from lavae_core.latent_maps import LatentMaps, Orders, order_penalty, parse_word
 from lavae_core.losses import negative_elbo, posterior_samples
 from lavae_core.models import LATENT_DIM, LAVAE, Decoder, Encoder
 from lavae_core.pretrained import Pretrained
@@ -33,6 +34,18 @@ class CVAE(nn.Module, Pretrained):
     def decode(self, z: Tensor, condition: Tensor) -> Tensor:
         """Latents (N, 16) and conditions (N, n_conditions) to logits (N, 1, 28, 28)."""
         return self.decoder(z, condition)
+
+
+def random_maps(n_maps: int, latent_dim: int) -> LatentMaps:
+    """Latent maps with nn.Linear's random initialisation.
+
+    The identity, with which LatentMaps begins, already satisfies the order term, and gradient
+    descent would hardly leave it.
+    """
+    maps = LatentMaps(n_maps, latent_dim)
+    for matrix in maps.matrices.data:
+        nn.init.kaiming_uniform_(matrix, a=math.sqrt(5))
+    return maps
 
 
 class NonLinearMaps(nn.Module):

@@ -22,12 +22,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lavae_core.errors import DataError, InvalidInputError, StoreError, require_known, require_whole
+from lavae_core.errors import (
+    InvalidInputError,
+    LavaeError,
+    StoreError,
+    require_known,
+    require_whole,
+)
 
 PREFIXES = {"test": "t10k", "train": "train"}  # how the names of files call a split
 FILES = [f"{p}-{kind}-ubyte" for p in PREFIXES.values() for kind in ("images-idx3", "labels-idx1")]
 LARGEST = 16 + 60_000 * 28 * 28  # bytes of a known raw file
 MIRROR_SECONDS = 7  # a mirror that sends nothing for so long is given up
+
+
+class DataError(LavaeError):
+    """A data set that cannot be found, fetched or verified."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lavae_companion import comparisons, data, store
-from lavae_companion.comparisons import CVAE, WIDTH, NonLinearMaps
+from lavae_companion.comparisons import CVAE, WIDTH, NonLinearMaps, random_maps
+from lavae_companion.fingerprint import fingerprint
 from lavae_companion.profiles import Start
 from lavae_core import augmentations, objectives, runtime, training
 from lavae_core.augmentations import Family
@@ -25,7 +26,7 @@ from lavae_core.errors import (
     require_number,
     require_whole,
 )
-from lavae_core.initialisation import random_maps, start_at_components
+from lavae_core.initialisation import start_at_components
 from lavae_core.latent_maps import Moments, fit_exact
 from lavae_core.models import LATENT_DIM, LAVAE, NATIVE, Decoder, encode_variants
 from lavae_core.runtime import THREADS, Runtime
@@ -106,7 +107,7 @@ class Experiment:
             "versions": {kind.KIND: kind.VERSION for kind in kinds},
             "threads": THREADS,
             "data_sha256": data.fingerprint(self.setting.dataset),
-            "augmentations": {name: augmentations.fingerprint(name) for name in sorted(names)},
+            "augmentations": {name: fingerprint(name) for name in sorted(names)},
         }
 
     @property

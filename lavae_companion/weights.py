@@ -18,12 +18,13 @@ import torch
 from torch import Tensor
 
 from lavae_companion import outputs, paths, store
+from lavae_companion.comparisons import CVAE
 from lavae_companion.paper import FLIPS, ROTATE_FLIP
 from lavae_companion.results import scores
 from lavae_companion.study import Study
 from lavae_core.augmentations import Family
 from lavae_core.errors import LavaeError, StoreError
-from lavae_core.models import CVAE, FEATURES, LAVAE, NATIVE
+from lavae_core.models import FEATURES, LAVAE, NATIVE
 from lavae_core.pretrained import SHIPPED, SHIPPED_LIST
 
 FAMILIES = (FLIPS, ROTATE_FLIP)  # of the explorer

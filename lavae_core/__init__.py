@@ -13,7 +13,6 @@ from lavae_core.training import Schedule, train
 
 __version__ = "2.0.0"
 __all__ = [
-    "AUGMENTATIONS", "LAVAE", "Decoder", "Encoder", "Family", "LatentMaps",
-    "LavaeError", "Moments", "Schedule", "augmentation", "encode", "fit_exact",
-    "inverse_word", "threads", "to_float", "train", "variants",
+    "AUGMENTATIONS", "LAVAE", "Decoder", "Encoder", "Family", "LatentMaps", "LavaeError", "Moments",
+    "Schedule", "augmentation", "encode", "fit_exact", "inverse_word", "threads", "to_float", "train", "variants",
 ]  # fmt: skip

@@ -54,7 +54,7 @@ def augmentation(*, order: int | None, draws: int = 0):
     """Decorator that registers a function under its own name; arguments as in Augmentation.
 
     Raises InvalidInputError for a name that is taken, or an order or a number of draws that is no
-    whole number. What the function returns is checked by `apply`, its order by `fingerprint`.
+    whole number. What the function returns is checked by `apply`.
     """
 
     def register(function):
@@ -173,9 +173,8 @@ def salt_and_pepper_corner(images: Tensor, uniform: np.ndarray) -> Tensor:
     """salt_and_pepper in the top-left corner of 14x14 pixels only."""
     result = images.clone()
     corner = images[:, :NOISE_SIDE, :NOISE_SIDE]
-    result[:, :NOISE_SIDE, :NOISE_SIDE] = _speckle(
-        corner, uniform.reshape(-1, NOISE_SIDE, NOISE_SIDE)
-    )
+    uniform = uniform.reshape(-1, NOISE_SIDE, NOISE_SIDE)
+    result[:, :NOISE_SIDE, :NOISE_SIDE] = _speckle(corner, uniform)
     return result
 
 
@@ -241,32 +240,6 @@ def apply(
     return result
 
 
-def fingerprint(name: str) -> str:
-    """Digest of what the augmentation does to a few fixed images: it changes with the code, the
-    parameters and the libraries behind it, and with nothing else.
-
-    Raises InvalidInputError for a function that draws random numbers of its own, or that is not of
-    the order it declares: no model can be trained on it.
-    """
-    ramps = torch.arange(4 * SIDE * SIDE).view(4, SIDE, SIDE)
-    probe = (ramps * torch.tensor([1, 3, 7, 19]).view(4, 1, 1) % 256).to(torch.uint8)
-    result = apply(name, probe)
-    if not torch.equal(result, apply(name, probe)):
-        raise InvalidInputError(
-            f"augmentation {name!r} gives another result each time; take random numbers from its "
-            "second argument (draws=...) only"
-        )
-    order, power = get(name).order, result
-    for _ in range((order or 1) - 1):
-        power = apply(name, power)
-    if order is not None and not torch.equal(power, probe):
-        raise InvalidInputError(
-            f"augmentation {name!r} declares order {order}, but applied {order} times it is not the "
-            "identity; declare its order, or order=None"
-        )
-    return hashlib.sha256(result.contiguous().numpy()).hexdigest()[:16]
-
-
 def to_float(images: Tensor) -> Tensor:
     """uint8 images (N, 28, 28) as floats (N, 1, 28, 28) in [0, 1], on the same device.
 
@@ -274,6 +247,17 @@ def to_float(images: Tensor) -> Tensor:
     """
     _require_uint8(images, "images")
     return images.unsqueeze(1).float().div_(255)
+
+
+def require_images(x: Tensor) -> None:
+    """Raise InvalidInputError unless x is a float tensor (N, 1, 28, 28) with values in [0, 1]."""
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise InvalidInputError(f"images must be a float tensor, got {kind}; divide uint8 by 255")
+    if x.dim() != 4 or tuple(x.shape[1:]) != (1, 28, 28):
+        raise InvalidInputError(f"images must have shape (N, 1, 28, 28), got {tuple(x.shape)}")
+    if x.numel() and not (x.amin() >= 0 and x.amax() <= 1):  # also false for NaN
+        raise InvalidInputError("images must be in [0, 1] without NaN; divide uint8 by 255")
 
 
 def _require_uint8(images: object, what: str, device: str = "") -> None:
@@ -334,9 +318,8 @@ class Family:
             raise InvalidInputError(f'a family is text such as "flip_lr,flip_ud", got {text!r}')
         names, colon, words = text.partition(":")
         listed = [word.strip() for word in words.split(",")] if words.strip() else []
-        return cls(
-            tuple(name.strip() for name in names.split(",")), ("", *listed) if colon else None
-        )
+        generators = tuple(name.strip() for name in names.split(","))
+        return cls(generators, ("", *listed) if colon else None)
 
     def __str__(self) -> str:
         names = ",".join(self.generators)

@@ -11,10 +11,6 @@ class InvalidInputError(LavaeError, ValueError):
     """A value, name, shape, dtype or range that is not allowed."""
 
 
-class DataError(LavaeError):
-    """A data set that cannot be found, fetched or verified."""
-
-
 class StoreError(LavaeError):
     """A folder that cannot be written, or an artifact of another architecture or version."""
 

@@ -1,4 +1,4 @@
-"""Where training starts: principal components for an encoder, random matrices for latent maps.
+"""Where training starts: principal components for an encoder.
 
 A flip permutes the four variants of a pair of flips and so maps the span of their first principal
 components to itself. Other augmentations are less nearly linear there. An encoder that starts from
@@ -9,10 +9,9 @@ no matrix fits all of them. An encoder that starts from the components keeps mos
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lavae_core.augmentations import to_float
-from lavae_core.latent_maps import LatentMaps
 from lavae_core.models import Encoder
 
 RIDGE = 0.05  # of the features' mean variance
@@ -48,15 +47,3 @@ def principal_components(x: Tensor, count: int) -> Tensor:
     _, directions = torch.linalg.eigh(centred.t() @ centred)  # in ascending order
     components = centred @ directions[:, -count:].flip(1)
     return (components / components.std(0)).float()
-
-
-def random_maps(n_maps: int, latent_dim: int) -> LatentMaps:
-    """Latent maps with nn.Linear's random initialisation.
-
-    The identity, with which LatentMaps begins, already satisfies the order term, and gradient
-    descent would hardly leave it.
-    """
-    maps = LatentMaps(n_maps, latent_dim)
-    for matrix in maps.matrices.data:
-        nn.init.kaiming_uniform_(matrix, a=math.sqrt(5))
-    return maps

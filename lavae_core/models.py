@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lavae_core.augmentations import Family, to_float
-from lavae_core.errors import InvalidInputError, require_known, require_whole
+from lavae_core.augmentations import Family, require_images, to_float
+from lavae_core.errors import require_known, require_whole
 from lavae_core.latent_maps import LatentMaps
 from lavae_core.pretrained import Pretrained, read_shipped, shipped_list
 
@@ -68,11 +68,10 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Latents (N, 16) [and conditions (N, n_conditions)] to logits (N, 1, 28, 28).
 
-        No non-linearity stands between `from_z` and `deconv1`, so both are one affine map of z. Its
-        columns and offset are 17 feature images, computed once a call (of frozen weights, once) instead
-        of a convolution for every z: a quarter of the work for a batch of 64. `deconv2` has a single
-        channel, for which libraries are slow: it is a product with the 16 weights of its window, and a
-        sum of windows.
+        No non-linearity stands between `from_z` and `deconv1`, so both are one affine map of z, computed
+        once a call (of frozen weights, once) instead of a convolution for every z: a quarter of the
+        work for a batch of 64. `deconv2` has a single channel, for which libraries are slow: it is a
+        product with the 16 weights of its window, and a sum of windows.
         """
         if condition is not None:
             z = torch.cat([z, condition], dim=1)
@@ -180,14 +179,3 @@ def encode_variants(model: LAVAE, images: Tensor) -> tuple[Tensor, Tensor]:
     """uint8 images (V, N, 28, 28) to mu and log-variance, each (V, N, 16), in fp32."""
     mu, logvar = encode(model, images.flatten(0, 1))
     return mu.unflatten(0, images.shape[:2]), logvar.unflatten(0, images.shape[:2])
-
-
-def require_images(x: Tensor) -> None:
-    """Raise InvalidInputError unless x is a float tensor (N, 1, 28, 28) with values in [0, 1]."""
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise InvalidInputError(f"images must be a float tensor, got {kind}; divide uint8 by 255")
-    if x.dim() != 4 or tuple(x.shape[1:]) != (1, 28, 28):
-        raise InvalidInputError(f"images must have shape (N, 1, 28, 28), got {tuple(x.shape)}")
-    if x.numel() and not (x.amin() >= 0 and x.amax() <= 1):  # also false for NaN
-        raise InvalidInputError("images must be in [0, 1] without NaN; divide uint8 by 255")

@@ -73,12 +73,9 @@ class Pretrained(PyTorchModelHubMixin):
         return super()._from_pretrained(**options | {"strict": True})
 
     def generate_model_card(self, **options) -> ModelCard:
-        lines = [f"* {name}: {value}" for name, value in self.about.items()]
-        return ModelCard(
-            CARD.format(
-                module=type(self).__module__, kind=type(self).__name__, about="\n".join(lines)
-            )
-        )
+        about = "\n".join(f"* {name}: {value}" for name, value in self.about.items())
+        kind = type(self)
+        return ModelCard(CARD.format(module=kind.__module__, kind=kind.__name__, about=about))
 
 
 def shipped_list() -> dict[str, Any]:

@@ -28,9 +28,7 @@ class Runtime:
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """Context in which matrix products run in the runtime's precision, with THREADS threads."""
-        torch.set_num_threads(
-            THREADS
-        )  # of this thread, which need not be the one that called start
+        torch.set_num_threads(THREADS)  # of this thread; another one may have called start
         kind = torch.device(self.device).type
         return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 

@@ -7,8 +7,9 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from lavae_core.augmentations import require_images
 from lavae_core.errors import InvalidInputError, require_known
-from lavae_core.models import LAVAE, NATIVE, require_images
+from lavae_core.models import LAVAE, NATIVE
 
 
 class LatentAugmentation(v2.Transform):

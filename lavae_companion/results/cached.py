@@ -7,9 +7,10 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
+from lavae_companion import data
 from lavae_companion.results import geometry, statistics
 from lavae_companion.study import Study
-from lavae_core import augmentations, data
+from lavae_core import augmentations
 from lavae_core.augmentations import Family
 from lavae_core.errors import InvalidInputError, require_whole
 from lavae_core.latent_maps import inverse_word

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from scipy.linalg import eigh
 from torch import Tensor
 
+from lavae_companion.comparisons import NonLinearMaps
 from lavae_companion.results.scores import image_scores
 from lavae_core import runtime
 from lavae_core.augmentations import Family
@@ -20,7 +21,6 @@ from lavae_core.errors import require_known, require_whole
 from lavae_core.latent_maps import (
     LatentMaps,
     Moments,
-    NonLinearMaps,
     Orders,
     fit_exact,
 )

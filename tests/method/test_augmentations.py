@@ -266,37 +266,6 @@ def test_results_that_are_refused(function, value, registry):
     caught.match(value)
 
 
-@pytest.mark.parametrize(
-    ("function", "order", "value"),
-    [
-        (lambda images: torch.rot90(images, 1, (1, 2)), 2, "order 2"),
-        (lambda images: torch.randint_like(images, 256), None, "mine"),
-    ],
-    ids=["of another order", "random numbers of its own"],
-)
-def test_no_model_is_trained_on_a_function_that_is_not_what_it_declares(
-    function, order, value, registry
-):
-    function.__name__ = "mine"
-    augmentation(order=order)(function)
-    with pytest.raises(InvalidInputError, match=value):
-        augmentations.fingerprint("mine")
-
-
-def test_a_fingerprint_is_of_what_the_function_does(registry):
-    fingerprints = {name: augmentations.fingerprint(name) for name in NAMES}
-    assert len(set(fingerprints.values())) == len(NAMES)
-    before = fingerprints["flip_lr"]
-    assert before == augmentations.fingerprint("flip_lr")
-    del registry["flip_lr"]
-
-    @augmentation(order=2)
-    def flip_lr(images):
-        return images.flip(2)
-
-    assert augmentations.fingerprint("flip_lr") == before
-
-
 # --- input ---------------------------------------------------------------------------------------
 
 

@@ -9,8 +9,9 @@ from made_up import float_images, normal, same_weights, spread, uint8_images
 from torch import nn
 
 from lavae_core import models
+from lavae_core.augmentations import require_images
 from lavae_core.errors import InvalidInputError, StoreError
-from lavae_core.models import LAVAE, Decoder, Encoder, encode, encode_variants, require_images
+from lavae_core.models import LAVAE, Decoder, Encoder, encode, encode_variants
 from lavae_core.transforms import LatentAugmentation
 
 

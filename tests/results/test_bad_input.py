@@ -26,13 +26,14 @@ from torch import Tensor
 from lavae_companion import data, figures, outputs, paths
 from lavae_companion import store as artifacts
 from lavae_companion.comparisons import CVAE, NonLinearMaps
+from lavae_companion.data import DataError
 from lavae_companion.experiments import FittedMaps, Setting, TrainedVAE, load_or_train
 from lavae_companion.profiles import PROFILES
 from lavae_companion.results import geometry, scores, transfer
 from lavae_companion.study import Study
 from lavae_core import augmentations
 from lavae_core.augmentations import Family
-from lavae_core.errors import DataError, InvalidInputError, LavaeError, StoreError
+from lavae_core.errors import InvalidInputError, LavaeError, StoreError
 from lavae_core.models import LAVAE, encode
 from lavae_core.runtime import Runtime
 from lavae_core.training import Schedule

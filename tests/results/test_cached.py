@@ -8,8 +8,8 @@ import pytest
 import torch
 from made_up import FLIPS, normal, spread, uint8_images
 
+from lavae_companion import data
 from lavae_companion.results import cached
-from lavae_core import data
 from lavae_core.augmentations import variants
 from lavae_core.errors import InvalidInputError
 from lavae_core.models import LAVAE, encode_variants

@@ -11,6 +11,7 @@ from lavae_companion.comparisons import (
     JointObjective,
     LavaeStyleObjective,
     NonLinearMaps,
+    random_maps,
 )
 from lavae_core.errors import InvalidInputError, StoreError
 from lavae_core.latent_maps import order_penalty
@@ -142,3 +143,12 @@ def test_non_linear_maps_compose_but_have_no_inverse():
     assert torch.equal(maps(z, ""), z)
     with pytest.raises(InvalidInputError, match="L1"):
         maps(z, "L2 L1^-1")
+
+
+def test_random_maps_are_far_from_the_identity_and_from_each_other():
+    maps = random_maps(3, 16)
+    assert maps.names == ["L1", "L2", "L3"] and maps.matrices.requires_grad
+    matrices = maps.matrices.data
+    assert (matrices - torch.eye(16)).norm(dim=(1, 2)).min() > 3
+    assert torch.pdist(matrices.flatten(1)).min() > 1
+    assert matrices.abs().max() <= 1 / 4  # as nn.Linear with 16 inputs

@@ -17,7 +17,8 @@ import pytest
 from torchvision import datasets
 
 from lavae_companion import data
-from lavae_core.errors import DataError, InvalidInputError, StoreError
+from lavae_companion.data import DataError
+from lavae_core.errors import InvalidInputError, StoreError
 
 IMAGES, LABELS = data.FILES[:2]  # of the test split
 

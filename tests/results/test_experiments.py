@@ -14,6 +14,7 @@ import torchvision
 from made_up import same_weights, uint8_images
 
 from lavae_companion import comparisons, experiments, store
+from lavae_companion.comparisons import random_maps
 from lavae_companion.experiments import (
     FittedMaps,
     JointLAVAE,
@@ -26,13 +27,13 @@ from lavae_companion.experiments import (
     TransferHead,
     load_or_train,
 )
+from lavae_companion.fingerprint import fingerprint
 from lavae_companion.paper import PAIRS
 from lavae_companion.profiles import PROFILES
 from lavae_companion.study import Study
 from lavae_core import augmentations, objectives, training
 from lavae_core.augmentations import Family, variants
 from lavae_core.errors import InvalidInputError
-from lavae_core.initialisation import random_maps
 from lavae_core.latent_maps import Moments, fit_exact
 from lavae_core.runtime import Runtime
 from lavae_core.training import Schedule
@@ -136,7 +137,7 @@ def test_the_keys_of_the_quick_profile_are_those_of_the_models_so_far(monkeypatc
     reason="other versions of OpenCV or torchvision than the pinned results are of",
 )
 def test_the_augmentations_are_those_of_the_keys():
-    assert {name: augmentations.fingerprint(name) for name in FINGERPRINTS} == FINGERPRINTS
+    assert {name: fingerprint(name) for name in FINGERPRINTS} == FINGERPRINTS
 
 
 # --- what is in a key ----------------------------------------------------------------------------

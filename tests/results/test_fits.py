@@ -7,9 +7,9 @@ import torch
 from made_up import FLIPS, Perfect, normal
 from torch.testing import assert_close
 
+from lavae_companion.comparisons import NonLinearMaps
 from lavae_companion.results import fits
 from lavae_core.errors import InvalidInputError
-from lavae_core.latent_maps import NonLinearMaps
 from lavae_core.models import encode_variants
 
 TRUE = torch.stack([torch.eye(4).flip(0), torch.diag(torch.tensor([1.0, -1, 1, -1]))])

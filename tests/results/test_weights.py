@@ -8,6 +8,7 @@ import torch
 from made_up import FLIPS, float_images, same_weights, spread, uint8_images
 
 from lavae_companion import paths, profiles, store, weights
+from lavae_companion.comparisons import CVAE
 from lavae_companion.experiments import (
     FittedMaps,
     Setting,
@@ -20,7 +21,7 @@ from lavae_companion.study import Study
 from lavae_core import pretrained
 from lavae_core.augmentations import Family, variants
 from lavae_core.errors import InvalidInputError, StoreError
-from lavae_core.models import CVAE, LAVAE, NATIVE, Decoder
+from lavae_core.models import LAVAE, NATIVE, Decoder
 from lavae_core.pretrained import SHIPPED, SHIPPED_LIST, read_shipped, shipped_list
 from lavae_core.training import Schedule
 

@@ -71,7 +71,7 @@ def test_a_kernel_gets_parameters_a_folder_and_not_the_users_shell(sources, tmp_
     [
         ("print(1)\nraise ValueError('first\\nsecond')", "cell 3: ValueError: first"),
         (
-            "from lavae_core.errors import DataError\nraise DataError('no MNIST')",
+            "from lavae_companion.data import DataError\nraise DataError('no MNIST')",
             "cell 3: no MNIST",
         ),
         ("import os\nos._exit(9)", "cell 3: the kernel was killed"),

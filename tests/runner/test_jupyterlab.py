@@ -16,9 +16,9 @@ import urllib.request
 import nbclient
 import nbformat
 import pytest
-from lavae_core.data import home as data_home
 from tiny import write_notebook
 
+from lavae_companion.data import home as data_home
 from lavae_companion.paths import NOTEBOOKS
 from lavae_companion.runner.environment import scrubbed
 

@@ -10,11 +10,10 @@ from edited import EDITS
 from made_up import uint8_images
 from tiny import write_notebook
 
-from lavae_companion import store
+from lavae_companion import data, store
 from lavae_companion.runner import cli
 from lavae_companion.runner.notebooks import Notebook, choose, discover, of_items
 from lavae_companion.runner.run import Settings
-from lavae_core import data
 from lavae_core.errors import InvalidInputError, LavaeError
 
 
