@@ -34,7 +34,7 @@ from lavae_companion.profiles import resolve
 from lavae_companion.results import scores
 from lavae_core import augmentations, runtime, training
 from lavae_core.latent_maps import LatentMaps, Moments, fit_exact
-from lavae_core.models import LAVAE, Decoder, encode_variants
+from lavae_core.models import LAVAE, NATIVE, Decoder, encode_variants
 from lavae_core.objectives import HeadObjective, Objective, VAEObjective
 from lavae_core.training import Schedule
 
@@ -134,6 +134,15 @@ def measure(theirs: ProcessPoolExecutor) -> pd.DataFrame:
     def epoch_of_heads() -> float:
         return per_engine_step(stage3, head) * (4 * N_TRAIN // head.batch)
 
+    frozen, image = LAVAE.shipped(FLIPS), torch.rand(1, 1, 28, 28)
+
+    def layer_by_layer() -> torch.Tensor:
+        mu, _ = frozen.encode(image)
+        return torch.sigmoid(frozen.decoders[NATIVE].layer_by_layer(frozen.maps(mu, "L1 L2")))
+
+    def often(work: Callable[[], object]) -> float:
+        return median(seconds(work) for _ in range(20))
+
     maps = LatentMaps(3)
     work = {
         "stage 1, a step of 64 images": (
@@ -151,6 +160,10 @@ def measure(theirs: ProcessPoolExecutor) -> pd.DataFrame:
         "evaluation, 10,000 test images in 4 variants": (
             lambda: step("evaluation", "test") * (N_TEST / 64),
             evaluate,
+        ),
+        "augment, one image, against layer by layer": (
+            lambda: often(layer_by_layer),
+            lambda: often(lambda: frozen.augment(image, "L1 L2")),
         ),
         "a word of three maps on 10,000 latents": (
             lambda: theirs.submit(baseline_word).result(),

@@ -72,13 +72,15 @@ def table(
 # -- one thing for one family --------------------------------------------------------------------
 
 
-def lavae(study: Study, family: Family | str) -> Vectors:
-    """Through the maps ("LAVAE"), directly encoded, and the mean image of every variant."""
+def lavae(study: Study, family: Family | str, mu: Tensor | None = None) -> Vectors:
+    """Through the maps ("LAVAE"), directly encoded, and the mean image of every variant.
+    mu: posterior means (N, 16) of the originals, if known."""
     parsed = Family.parse(family)
     images, model = study.variants(parsed), study.lavae(parsed)
+    mu = encode(model, images[0])[0] if mu is None else mu
     return (
-        named("LAVAE", parsed, scores.through_maps(model, parsed, images))
-        | named("directly encoded", parsed, scores.directly_encoded(model, parsed, images))
+        named("LAVAE", parsed, scores.through_maps(model, parsed, images, mu=mu))
+        | named("directly encoded", parsed, scores.directly_encoded(model, parsed, images, mu))
         | _mean_image(study, parsed)
     )
 
@@ -202,18 +204,27 @@ def recursion(
 def heads(study: Study, trained: Family | str, evaluated: Family | str) -> Vectors:
     """A transfer head on the space of `trained` for the variants of `evaluated` (stage 3)."""
     source, target = Family.parse(trained), Family.parse(evaluated)
+    return _head(study, source, target) | _mean_image(study, target)
+
+
+def _head(study: Study, source: Family, target: Family, mu: Tensor | None = None) -> Vectors:
     model, images = study.transfer(source, target), study.variants(target)
-    by_variant = scores.through_maps(model, target, images, str(target))
-    return named(head_on(source), target, by_variant) | _mean_image(study, target)
+    by_variant = scores.through_maps(model, target, images, str(target), mu=mu)
+    return named(head_on(source), target, by_variant)
 
 
 def heatmap(study: Study, families: Sequence[Family]) -> Vectors:
-    """Figure 7: every family's native decoder, and a head on every space for every family."""
+    """Figure 7: every family's native decoder, and a head on every space for every family.
+
+    A head leaves the encoder as it was, so every space encodes the originals once.
+    """
+    originals = {family: study.variants(family)[0] for family in families}
+    means = {family: encode(study.lavae(family), x)[0] for family, x in originals.items()}
     vectors: Vectors = {}
     for evaluated in families:
-        vectors |= lavae(study, evaluated)
+        vectors |= lavae(study, evaluated, means[evaluated])
         for trained in families:
-            vectors |= heads(study, trained, evaluated)
+            vectors |= _head(study, trained, evaluated, means[trained])
     return vectors
 
 

@@ -31,20 +31,25 @@ def image_scores(decode, codes: Tensor, targets: Tensor) -> Tensor:
         logits, expected = decode(code), to_float(target)
         bce = F.binary_cross_entropy_with_logits(logits, expected, reduction="none")
         squared = (torch.sigmoid(logits) - expected).square()
-        parts.append(torch.stack([bce, squared]).sum((2, 3, 4)))
+        parts.append(torch.stack([bce.sum((1, 2, 3)), squared.sum((1, 2, 3))]))
     return torch.cat(parts, dim=1)
 
 
 def through_maps(
-    model: LAVAE, family: Family, images: Tensor, head: str = NATIVE, maps=None
+    model: LAVAE,
+    family: Family,
+    images: Tensor,
+    head: str = NATIVE,
+    maps=None,
+    mu: Tensor | None = None,
 ) -> Scores:
     """Each variant, reached from the original by its word (Table I, Figure 7).
 
     images: uint8 (V, N, 28, 28), the variants of the family that `head` decodes into. Only the
     originals are encoded: those of a transfer head's family are the same images.
-    maps: other latent maps than the model's own.
+    maps: other latent maps than the model's own. mu: posterior means of the originals, if known.
     """
-    mu, _ = encode(model, images[0])
+    mu = encode(model, images[0])[0] if mu is None else mu
     latent_maps = model.maps if maps is None else maps
     return {
         variant: image_scores(lambda z: model.decode(z, head), latent_maps(mu, word), target)
@@ -52,11 +57,16 @@ def through_maps(
     }
 
 
-def directly_encoded(model: LAVAE, family: Family, images: Tensor) -> Scores:
-    """Each variant, encoded and decoded itself as by a plain VAE: the upper bound for any map."""
+def directly_encoded(
+    model: LAVAE, family: Family, images: Tensor, mu: Tensor | None = None
+) -> Scores:
+    """Each variant, encoded and decoded itself as by a plain VAE: the upper bound for any map.
+    mu: as in `through_maps`."""
+    known = [] if mu is None else [mu]
+    latents = [*known, *(encode(model, each)[0] for each in images[len(known) :])]
     return {
-        variant: image_scores(model.decode, encode(model, target)[0], target)
-        for variant, target in zip(family.variants, images, strict=True)
+        variant: image_scores(model.decode, z, target)
+        for variant, z, target in zip(family.variants, latents, images, strict=True)
     }
 
 

@@ -17,7 +17,7 @@ from lavae_companion.profiles import PROFILES
 from lavae_companion.results import geometry, measurements, scores, transfer
 from lavae_companion.results.measurements import Measurement
 from lavae_companion.study import Study
-from lavae_core.augmentations import Family
+from lavae_core.augmentations import Family, variants
 from lavae_core.errors import InvalidInputError
 from lavae_core.models import LAVAE, Decoder
 from lavae_core.runtime import Runtime
@@ -241,6 +241,33 @@ def test_a_heatmap_has_a_native_decoder_and_a_head_for_every_cell(study):
         HEATMAP_PAIRS[:2],
     )
     assert len(cells) == len(study.asked) == 4 and cells["native"].max() < 1e-5
+
+
+def test_a_heatmap_has_the_bits_of_its_cells_and_encodes_originals_once(monkeypatch):
+    """A perfect encoder would hide which latents were used: here each family has a model of its own."""
+    pairs = [Family.parse("flip_lr,flip_ud"), Family.parse("flip_ud,flip_lr")]
+    models = {pair: spread(LAVAE(), seed=place).requires_grad_(False)
+              for place, pair in enumerate(pairs)}  # fmt: skip
+    head = spread(Decoder(), seed=2)
+    study = SimpleNamespace(
+        variants=lambda pair: variants(uint8_images(3), pair, split="test", seed=0),
+        mean_images=lambda pair: torch.full((4, 28, 28), 0.5, dtype=torch.float64),
+        lavae=models.get,
+        transfer=lambda trained, evaluated: models[trained].with_head(str(evaluated), head),
+    )
+    cells = {}
+    for evaluated in pairs:
+        cells |= measurements.lavae(study, evaluated)
+        for trained in pairs:
+            cells |= measurements.heads(study, trained, evaluated)
+    encoded = []
+    monkeypatch.setattr(
+        LAVAE, "encode", lambda self, x, was=LAVAE.encode: encoded.append(len(x)) or was(self, x)
+    )
+    vectors = measurements.heatmap(study, pairs)
+    assert vectors.keys() == cells.keys()
+    assert all(torch.equal(vectors[name], cells[name]) for name in cells)
+    assert sum(encoded) == 3 * len(pairs) * len(pairs[0].words)
 
 
 def test_ablations_go_through_maps_of_their_own(study):

@@ -51,7 +51,8 @@ def test_a_kernel_gets_parameters_a_folder_and_not_the_users_shell(sources, tmp_
         sources,
         "01_a",
         "import os, sys\nfrom tqdm.std import tqdm\nprint(profile, seed, device)\n"
-        "for name in ('LAVAE_OUTPUT', 'PYTHONHASHSEED', 'MPLBACKEND'): print(os.environ.get(name))",
+        "for name in ('LAVAE_OUTPUT', 'LAVAE_LOADED', 'PYTHONHASHSEED', 'MPLBACKEND'):\n"
+        "    print(os.environ.get(name))",
         "import time\nmegabytes = bytearray(300 * 2**20)\ntime.sleep(1)\nfor _ in tqdm(range(3)): pass",
     )
     wide = []
@@ -60,7 +61,8 @@ def test_a_kernel_gets_parameters_a_folder_and_not_the_users_shell(sources, tmp_
     notebook, peak_mb = execute(source, tmp_path / "out.ipynb", parameters, tmp_path / "figures")
     printed = "".join(output.text for output in notebook.cells[2].outputs).splitlines()
     backend = "module://matplotlib_inline.backend_inline"
-    assert printed == ["smoke 3 cpu", str(tmp_path / "figures"), "0", backend]
+    lists = [str(tmp_path / "figures"), str(tmp_path / "01_a.loaded")]
+    assert printed == ["smoke 3 cpu", *lists, "0", backend]
     assert any("3/3" in text or "0/3" in text for text in wide)
     assert 300 < peak_mb < 2000
     assert os.environ["MPLBACKEND"] == "Agg" and "LAVAE_OUTPUT" not in os.environ
