@@ -65,7 +65,7 @@ def spectra(points: pd.DataFrame, x: str, y: str, title: str, xlabel: str) -> Fi
 
 def by_length(points: pd.DataFrame, title: str, ylabel: str) -> Figure:
     """Cost over the length of a word, a panel for each `panel` and a line for each `maps`; dotted,
-    in the colour of the line: the column `predicted`, where it has values."""
+    in the colour of the line: the column `predicted`, where it has values. Costs above ten times the least are cut off."""
     require_some("words", points)
     panels = points["panel"].unique()
     rows = -(-len(panels) // 2)
@@ -81,6 +81,8 @@ def by_length(points: pd.DataFrame, title: str, ylabel: str) -> Figure:
         axis.set(title=panel, xlabel="letters", ylabel=ylabel, xscale="log", yscale="log")
         axis.set_xticks(lengths := sorted(points["length"].unique()), lengths, minor=False)
         axis.minorticks_off()
+        axis.set_yticks(ticks := [50, 70, 100, 150, 200, 300, 500], ticks)
+        axis.set_ylim(top=min(10 * points["cost"].min(), 1.1 * points["cost"].max()))
         axis.label_outer()
     for maps, (colour, marker) in styles.items():
         axes[0, 0].plot([], [], f"-{marker}", color=colour, ms=4, label=maps)

@@ -5,7 +5,7 @@ length n. What it should show is known where every augmentation has an order.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -66,14 +66,19 @@ def scales(maps: LatentMaps) -> list[float]:
 
 
 def predicted(maps: LatentMaps, z: Tensor, word: Word) -> Tensor:
-    """The latents z (N, d) of the truth, scaled as the spectrum alone says."""
-    values = scales(maps)
-    return z * math.prod(values[position] ** sign for position, sign in word)
+    """The latents z (N, d) of the truth, scaled as the spectra alone say: along each eigenvector of a
+    map by |eigenvalue| to the number of its letters less that of its inverses, in no order."""
+    scaled = z.double()
+    for position, matrix in enumerate(maps.matrices):
+        count = sum(sign for place, sign in word if place == position)
+        scaled = scaled @ _on_eigenvalues(matrix, lambda values, n=count: values.abs() ** n)
+    return scaled.to(z)
 
 
 def half_length(scale: float) -> float:
-    """Letters after which latents have half (or, of a scale above 1, twice) their size."""
-    return math.log(2) / abs(math.log(scale)) if scale != 1 else math.inf
+    """Letters after which latents have half (or, of a scale above 1, twice) their size; infinite for
+    a scale of 1, to single precision."""
+    return math.inf if abs(scale - 1) < 1e-6 else math.log(2) / abs(math.log(scale))
 
 
 def exact_involutions(maps: LatentMaps) -> LatentMaps:
@@ -85,19 +90,24 @@ def exact_involutions(maps: LatentMaps) -> LatentMaps:
     if len(maps.matrices) != 2:
         raise InvalidInputError(f"only a pair of involutions, got {len(maps.matrices)} maps")
     one, two = maps.matrices.double()
-    one = _sign(one)
+    one = _on_eigenvalues(one, _signs)
+    two = _on_eigenvalues((two + one @ two @ one) / 2, _signs)
     exact = LatentMaps(2, one.shape[-1]).to(maps.matrices.device)
-    exact.matrices.data = torch.stack([one, _sign((two + one @ two @ one) / 2)]).to(maps.matrices)
+    exact.matrices.data = torch.stack([one, two]).to(maps.matrices)
     return exact.requires_grad_(False)
 
 
-def _sign(matrix: Tensor) -> Tensor:
-    """The matrix sign function, by its eigenvectors."""
-    values, vectors = torch.linalg.eig(matrix)
+def _signs(values: Tensor) -> Tensor:
     if (values.real.abs() < 1e-6).any():
         raise InvalidInputError("a map has an eigenvalue without a sign; is it an involution?")
-    signs = torch.diag(values.real.sign()).to(vectors)
-    return (vectors @ signs @ torch.linalg.inv(vectors)).real
+    return values.real.sign()
+
+
+def _on_eigenvalues(matrix: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """V f(Lambda) V^-1 of a matrix V Lambda V^-1, its real part."""
+    values, vectors = torch.linalg.eig(matrix.double())
+    changed = torch.diag(function(values)).to(vectors)
+    return (vectors @ changed @ torch.linalg.inv(vectors)).real
 
 
 @torch.no_grad()

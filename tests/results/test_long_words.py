@@ -58,15 +58,19 @@ def test_recursion_through_images_follows_encoder_map_and_decoder():
     assert_close(latents[2], model.maps(model.encode(again)[0], "L2^-1"))
 
 
-def test_the_spectrum_predicts_maps_that_shrink_evenly():
+def test_the_spectrum_predicts_maps_that_commute():
     flip, swap = torch.diag(torch.tensor([1.0, -1])), torch.eye(2).flip(0)
     maps = maps_of(0.5 * flip, 2 * swap)
     assert words.scales(maps) == pytest.approx([0.5, 2])
     assert words.half_length(0.5) == words.half_length(2) == 1
     assert words.half_length(0.5**0.25) == pytest.approx(4) and words.half_length(1) == math.inf
+    assert words.half_length(1 + 1e-8) == math.inf
     z = normal(5, 2)
     truth = words.carry(maps_of(flip, swap), z, WORD)
     assert_close(words.predicted(maps, truth, WORD), words.carry(maps, z, WORD))
+    uneven = maps_of(torch.diag(torch.tensor([0.9, -0.3])), torch.diag(torch.tensor([-0.5, 0.8])))
+    truth = words.carry(maps_of(flip, -flip), z, WORD)
+    assert_close(words.predicted(uneven, truth, WORD), words.carry(uneven, z, WORD))
 
 
 def test_exact_involutions_are_exact_and_near_those_they_come_from():
