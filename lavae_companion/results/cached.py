@@ -1,11 +1,12 @@
 """Cached latents, their images gone: what a classifier learns when the maps augment them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from threadpoolctl import threadpool_limits
 
 from lavae_companion import data
 from lavae_companion.results import geometry, statistics
@@ -133,23 +134,30 @@ def accuracies(cache: Cache, n_labels: Sequence[int], draws: int) -> pd.DataFram
                 few, labels, cache.maps, true[:, :, :count], source
             ).items():
                 tests = {arm: cache.tests} | (undone if arm == ORIGINALS else {})
-                for classifier, model in _fitted(*labelled).items():
-                    for name, z in tests.items():
-                        right = model.predict(np.concatenate(z)).reshape(z.shape[:2])
-                        right = (right == cache.test_labels).mean(1)
-                        rows.append((classifier, count, number, name, right[0], right.mean()))
+                for name, classifier, right in _scored(labelled, tests, cache.test_labels):
+                    rows.append((classifier, count, number, name, right[0], right.mean()))
     table = pd.DataFrame(rows, columns=[*GROUP[1:], "draw", "arm", UPRIGHT, ALL])
     table = table.melt([*GROUP[1:], "draw", "arm"], var_name="test", value_name="accuracy")
     return table.pivot(index=[*GROUP, "draw"], columns="arm", values="accuracy")[[*ARMS]]
 
 
-def _fitted(latents: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> dict:
-    linear, nearest = LogisticRegression(max_iter=2000), KNeighborsClassifier(1)
+@threadpool_limits.wrap(limits=1)  # threads of so small fits mostly wait for each other
+def _scored(
+    labelled: Labelled, tests: Mapping[str, np.ndarray], expected: np.ndarray
+) -> list[tuple[str, str, np.ndarray]]:
+    """(Name of the test latents (V, n, d), classifier, accuracy in each pose (V,))."""
+    latents, labels, weights = labelled
     main = weights >= weights.max() / 2  # a neighbour has one label: of the larger share
-    return {
+    linear, nearest = LogisticRegression(max_iter=2000), KNeighborsClassifier(1)
+    models = {
         "logistic regression": linear.fit(latents, labels, sample_weight=weights),
         "nearest neighbour": nearest.fit(latents[main], labels[main]),
     }
+    return [
+        (name, kind, (model.predict(np.concatenate(z)).reshape(z.shape[:2]) == expected).mean(1))
+        for name, z in tests.items()
+        for kind, model in models.items()
+    ]
 
 
 def recovered(accuracy: pd.DataFrame) -> pd.DataFrame:
