@@ -46,6 +46,7 @@ class Cache:
             np.stack([self.model.maps.matrix(word).double().cpu().numpy() for word in some])
             for some in (words, map(inverse_word, words))
         )
+        require_whole("n_images", n_images, 1)
         kept = np.flatnonzero(~np.isin(study.test_set.labels, left_out))
         tests = geometry.shuffled(study.variants(family)[:, kept], self.setting.seed)[:, :n_images]
         self.tests = encode_variants(self.model, tests)[0].double().cpu().numpy()  # (V, n, d)
@@ -73,11 +74,12 @@ class Cache:
 
 def draw(labels: np.ndarray, count: int, source: np.random.Generator) -> np.ndarray:
     """Indices (C, count): random samples of each of the C classes of labels (N,); fewer are the
-    first of more. Raises InvalidInputError for more than the smallest class has."""
+    first of more. Raises InvalidInputError for more than the smallest class has, or one class."""
     classes, sizes = np.unique(labels, return_counts=True)
-    if count > min(sizes, default=0):
+    require_whole("the number of classes", len(classes), 2)
+    if count > sizes.min():
         raise InvalidInputError(
-            f"{count} labels a class are too many, the smallest has {min(sizes, default=0)}"
+            f"{count} labels a class are too many, the smallest has {sizes.min()}"
         )
     order = source.permutation(len(labels))
     return np.stack([order[labels[order] == each][:count] for each in classes])

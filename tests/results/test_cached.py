@@ -167,7 +167,8 @@ def test_a_verdict_is_of_all_intervals(ends, side, expected):
 @pytest.mark.parametrize(
     ("ask", "value"),
     [(lambda: cached.draw(LABELS, 41, np.random.default_rng(0)), "41.*40"),
-     (lambda: cached.draw(LABELS[:0], 1, np.random.default_rng(0)), "1"),
+     (lambda: cached.draw(LABELS[:0], 1, np.random.default_rng(0)), "0"),
+     (lambda: cached.draw(LABELS[:1], 1, np.random.default_rng(0)), "1"),
      (lambda: cached.accuracies(Toy(np.eye(6), SWAP), [1], draws=1), "1"),
      (lambda: cached.accuracies(Toy(np.eye(6), SWAP), [0, 2], draws=2), "0"),
      (lambda: cached.accuracies(Toy(np.eye(6), SWAP), [], draws=2), "0")],
@@ -191,6 +192,8 @@ def test_a_cache_of_a_study_without_some_labels(cpu, monkeypatch):
         lavae=lambda family: model, test_set=test, variants=lambda family: tests,
         latents=lambda family: encode_variants(model, train.images[None])[0][0],
     )  # fmt: skip
+    with pytest.raises(InvalidInputError, match="0"):
+        cached.Cache(study, FLIPS, [1, 4], n_images=0)
     cache = cached.Cache(study, FLIPS, [1, 4], n_images=10)
     assert set(cache.labels) == set(cache.test_labels) == {0, 2, 3} and len(cache.labels) == 18
     assert cache.tests.shape == (4, 10, 16)
