@@ -4,6 +4,8 @@ A known data set is looked for in the user's folder (LAVAE_DATA), which is only 
 home(); in its sources. Wherever a file of it comes from, its SHA-256 must be the known one.
 """
 
+from lavae_core import threads  # isort: skip  # noqa: F401  first: it is to be there before torch
+
 import gzip
 import io
 import math

@@ -52,6 +52,7 @@ sys.meta_path.insert(0, Watch())
     [
         "import lavae_core",
         "from lavae_companion import figures",  # the first import of every notebook
+        "import lavae_companion.data",
         "import lavae_companion.runner.cli",
     ],
 )
