@@ -56,6 +56,7 @@ def spectra(points: pd.DataFrame, x: str, y: str, title: str, xlabel: str) -> Fi
         for (fit, rows), colour, marker in zip(own, cycle(OTHER_COLOURS), cycle(MARKERS)):
             axis.plot(rows[x], rows[y], marker, color=colour, ms=4, alpha=0.7, mew=0, label=fit)
         axis.set(title=pair.replace(",", ",\n"), xlabel=xlabel)
+        axis.locator_params(axis="x", nbins=4)
     axes[0, 0].set(ylabel=y)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
