@@ -23,6 +23,7 @@ from lavae_companion.paths import NOTEBOOKS
 from lavae_companion.runner.environment import scrubbed
 
 SCRIPT = "application/javascript"
+CONTEXT = "jupyterapp?.shell.currentWidget?.sessionContext"
 SECONDS = 600  # at most, for what a busy machine may take long for
 
 
@@ -61,7 +62,7 @@ def lab(tmp_path):
     own = {f"JUPYTER_{name}_DIR": str(tmp_path / name) for name in ("CONFIG", "DATA", "RUNTIME")}
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
-        "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--LabApp.news_url=None",
+        "--ServerApp.port_retries=0", "--LabApp.expose_app_in_browser=True", "--IdentityProvider.token=",
         f"--ServerApp.root_dir={tmp_path / 'notebooks'}",
     ]  # fmt: skip
     with subprocess.Popen(
@@ -94,7 +95,8 @@ def page(browser, lab):
     opened.set_default_timeout(1000 * SECONDS)
     opened.goto(lab)
     opened.locator(".jp-CodeCell").first.wait_for()
-    opened.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
+    # Until the page itself knows its kernel, Run All asks for one.
+    opened.wait_for_function(f"{CONTEXT}?.session?.kernel?.status == 'idle' && {CONTEXT}.isReady")
     yield opened
     opened.close()
 
@@ -105,11 +107,11 @@ def run_all(page) -> None:
 
 
 def edit(page, old: str, new: str) -> None:
-    """Replace a text in the parameter cell."""
-    editor = page.locator(".jp-CodeCell").first.locator(".cm-content")
-    text = editor.inner_text()
+    """Replace a text in the parameter cell, which may be far above the view."""
+    source = "jupyterapp.shell.currentWidget.content.widgets[1].model.sharedModel"
+    text = page.evaluate(f"{source}.getSource()")
     assert old in text
-    editor.fill(text.replace(old, new))
+    page.evaluate(f"(text) => {source}.setSource(text)", text.replace(old, new))
 
 
 def finish(page) -> None:
