@@ -1,22 +1,28 @@
 """Run every notebook with an edited parameter cell, in random order, in an empty store.
 
-    python tests/runner/edited.py
+    python tests/runner/edited.py [NUMBER ...]
 
-It uses real MNIST, in the smoke profile, and leaves `.lavae` and figures/ as they are. Prints a line
-for each notebook; ends with 1 if one failed.
+Once through papermill, as `papermill -p` does, and once as Jupyter does, from a cell that was edited.
+It uses real MNIST, in the smoke profile. Prints a line for each notebook; ends with 1 if one failed,
+changed anything that git tracks, or judged or showed what the paper published of another pair.
 """
 
 import os
 import random
+import re
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import nbclient
+import nbformat
+import papermill
+
 from lavae_companion.data import home
-from lavae_companion.runner.execute import execute
-from lavae_companion.runner.notebooks import Notebook, discover
-from lavae_core.errors import LavaeError
+from lavae_companion.paths import CHECKOUT, NOTEBOOKS
+from lavae_companion.runner.notebooks import Notebook, choose, discover
 
 TURNS, BLURRED = "rotate_cw,rotate_ccw", "gaussian_blur,flip_ud"
 EDITS = {
@@ -51,31 +57,80 @@ EDITS = {
 }
 
 
-def main() -> int:
+def main(numbers: list[str]) -> int:
     notebooks = discover()
     if {notebook.number for notebook in notebooks} != set(EDITS):
         sys.exit("every notebook needs its line in EDITS")
-    random.Random(0).shuffle(notebooks)
+    chosen = choose(notebooks, numbers or list(EDITS))
+    random.Random(0).shuffle(chosen)
     sets = home().absolute() / "data"
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LAVAE_HOME"] = folder
+        os.environ.pop("LAVAE_OUTPUT", None)
         (Path(folder) / "data").symlink_to(sets)
-        failed = sum(not _runs(notebook, Path(folder)) for notebook in notebooks)
-    print(f"{len(notebooks) - failed} of {len(notebooks)} notebooks ran")
+        failed = sum(bool(_said_of(notebook)) for notebook in chosen)
+    print(f"{len(chosen) - failed} of {len(chosen)} notebooks ran")
     return int(failed > 0)
 
 
-def _runs(notebook: Notebook, folder: Path) -> bool:
+def _said_of(notebook: Notebook) -> list[str]:
     started = time.monotonic()
-    edit = EDITS[notebook.number] | {"profile": "smoke"}
-    try:
-        execute(notebook.path, folder / notebook.path.name, edit, folder / "figures")
-    except LavaeError as error:
-        print(error, flush=True)
-        return False
-    print(f"{notebook.name}: {time.monotonic() - started:.0f} s", flush=True)
-    return True
+    faults = faults_of(notebook, EDITS[notebook.number] | {"profile": "smoke"})
+    print(f"{notebook.name}: {time.monotonic() - started:.0f} s", *faults, sep="\n  ", flush=True)
+    return faults
+
+
+def faults_of(notebook: Notebook, edit: dict[str, object]) -> list[str]:
+    """What is wrong after a notebook ran with these parameters, by papermill and as in Jupyter."""
+    before, faults = tracked(), []
+    for way in (by_papermill, as_in_jupyter):
+        try:
+            executed = way(notebook, edit)
+        except Exception as error:  # of one notebook: the others go on
+            faults.append(f"{way.__name__}: {str(error).strip().splitlines()[-1]}")
+            continue
+        faults += [f"{way.__name__}: {line}" for line in _of_the_paper(executed, edit)]
+    return faults + [f"changed: {name}" for name, each in tracked().items() if before[name] != each]
+
+
+def tracked() -> dict[str, bytes | None]:
+    """The files that git tracks, with their content (None: it is missing)."""
+    names = subprocess.run(
+        ["git", "-C", CHECKOUT, "ls-files", "-z"], capture_output=True, text=True, check=True
+    ).stdout.split("\0")[:-1]
+    paths = {name: CHECKOUT / name for name in names}
+    return {name: path.read_bytes() if path.is_file() else None for name, path in paths.items()}
+
+
+def by_papermill(notebook: Notebook, edit: dict[str, object]) -> nbformat.NotebookNode:
+    return papermill.execute_notebook(
+        notebook.path, None, edit, cwd=NOTEBOOKS, kernel_name="python3", progress_bar=False
+    )
+
+
+def as_in_jupyter(notebook: Notebook, edit: dict[str, object]) -> nbformat.NotebookNode:
+    content = nbformat.read(notebook.path, as_version=4)
+    (cell,) = [c for c in content.cells if "parameters" in c.metadata.get("tags", [])]
+    cell.source += "".join(f"\n{name} = {value!r}" for name, value in edit.items())
+    client = nbclient.NotebookClient(
+        content, timeout=None, kernel_name="python3", resources={"metadata": {"path": NOTEBOOKS}}
+    )
+    return client.execute()
+
+
+def _of_the_paper(executed: nbformat.NotebookNode, edit: dict[str, object]) -> list[str]:
+    """Published numbers and verdicts of the flips, whose place another pair took; those that name
+    the pair that they are about were measured on it."""
+    if not {"pair", "trained"} & edit.keys():
+        return []
+    text = "".join(
+        output.text
+        for cell in executed.cells if ".check(" in cell.source
+        for output in cell.outputs if output.get("name") == "stdout"
+    )  # fmt: skip
+    parts = re.findall(r"^  (\S.*(?:\n  \S.*)*)\n      (\S.*)$", text, re.MULTILINE)
+    return [f"{what}: {value}" for what, value in parts if not re.search(r"\w,\w", what)]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

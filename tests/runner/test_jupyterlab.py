@@ -45,7 +45,7 @@ def test_only_a_persons_notebook_has_scripts(sources, tmp_path, monkeypatch, var
 
 
 @pytest.fixture
-def lab(tmp_path):
+def lab(tmp_path, mnist):
     """A copy of notebook 03 in the smoke profile, and a function that opens it in JupyterLab."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from edited import EDITS
+from edited import EDITS, faults_of
 from made_up import uint8_images
 from tiny import write_notebook
 
@@ -135,6 +135,7 @@ def test_nbval_compares_every_cell_but_parameters_and_imports(notebook):
     assert EDITS[notebook.number].keys() <= notebook.parameters().keys()
 
 
+SETS = data.home().absolute() / "data"
 # A wrong value of every parameter that not all notebooks have.
 WRONG = {
     "pair": "flip_lr,flap", "trained": "flip_lr,flap", "evaluated": "flip_lr,flap",
@@ -181,3 +182,15 @@ def test_every_link_of_a_notebook_leads_to_a_file(notebook):
     links = re.findall(r"\]\(([^)\s]+)\)", "\n".join(texts))
     local = [link for link in links if not link.startswith(("https://", "../figures/"))]
     assert [link for link in local if not (notebook.path.parent / link).exists()] == []
+
+
+# Of the others, which train: python tests/runner/edited.py
+@pytest.mark.filterwarnings("default")  # of the user's clients, not of ours
+@pytest.mark.parametrize("number", ["01", "02", "11"])
+def test_an_edited_notebook_changes_nothing_that_is_published(number, mnist, home, monkeypatch):
+    home.mkdir()
+    (home / "data").symlink_to(SETS)
+    monkeypatch.delenv("LAVAE_OUTPUT", raising=False)
+    (notebook,) = choose(discover(), [number])
+    assert faults_of(notebook, EDITS[number] | {"profile": "smoke"}) == []
+    assert list((home / "play").glob(f"{notebook.output_stem}*.png"))
