@@ -231,10 +231,11 @@ class Study:
         """Print what the paper claims about `item` and the verdict on what was measured here.
 
         measured: results of measurements.py. The verdict is of this seed alone; a claim about
-        something else than was measured (another pair, another data set) has none.
+        something else than was measured (another pair, another data set) has none, nor has smoke.
         """
         vectors = {name: each for part in measured for name, each in part.items()}
-        print(claims.report(item, vectors, self.setting.seed, self.setting.dataset))
+        setting = self.setting
+        print(claims.report(item, vectors, setting.seed, setting.dataset, self.profile.name))
 
 
 def _one_line_errors() -> None:

@@ -564,11 +564,11 @@ def _together(verdicts: list[str], scope: str) -> str:
 # -- what a notebook prints ----------------------------------------------------------------------
 
 
-def report(item: str, vectors: Vectors, seed: int, dataset: str) -> str:
+def report(item: str, vectors: Vectors, seed: int, dataset: str, profile: str = "quick") -> str:
     """The claims that `item` shows, and the verdict on each by what one seed measured.
 
-    A part about something that was not measured (another pair) is left out; without any, or on
-    another data set than the paper's, there is no verdict. Raises InvalidInputError for an item
+    A part about something that was not measured (another pair) is left out; without any, on another
+    data set than the paper's, or after the few steps of smoke, there is no verdict. Raises InvalidInputError for an item
     that no claim names.
     """
     items = dict.fromkeys(item for claim in CLAIMS for item in claim.items)
@@ -576,12 +576,12 @@ def report(item: str, vectors: Vectors, seed: int, dataset: str) -> str:
     lines = []
     for claim in (claim for claim in CLAIMS if item in claim.items):
         lines += textwrap.wrap(f"{claim.text} ({claim.section}).", WIDTH)
-        for line in _report_of(claim, vectors, seed, dataset):
+        for line in _report_of(claim, vectors, seed, dataset, profile):
             lines += textwrap.wrap(f"  {line}", WIDTH, subsequent_indent="  ")
     return "\n".join(lines)
 
 
-def _report_of(claim: Claim, vectors: Vectors, seed: int, dataset: str) -> list[str]:
+def _report_of(claim: Claim, vectors: Vectors, seed: int, dataset: str, profile: str) -> list[str]:
     if not claim.parts:
         return [f"not testable: {claim.note}"]
     parts = [part for part in claim.parts if part.is_in(vectors)]
@@ -593,12 +593,14 @@ def _report_of(claim: Claim, vectors: Vectors, seed: int, dataset: str) -> list[
         _, low, high = _interval_of(part, pd.DataFrame([statistic]))
         published = part.published(vectors) if dataset == "mnist" else np.nan
         verdicts.append(judge(part, low, high))
-        verdict = "" if dataset != "mnist" else f": {verdicts[-1]}"
+        verdict = f": {verdicts[-1]}" if dataset == "mnist" and profile != "smoke" else ""
         lines.append(part.what)
         paper = "not published" if np.isnan(published) else f"paper {number(published)}"
         lines.append(f"    {number(statistic['value'])} ({part.criterion}; {paper}){verdict}")
     if dataset != "mnist":
         return [*lines, f"no verdict: the paper has no results on {Path(dataset).name}"]
+    if profile == "smoke":
+        return [*lines, "no verdict: the profile smoke trains for seconds"]
     rest = f" ({len(parts)} of {len(claim.parts)} parts)" if len(parts) < len(claim.parts) else ""
     return [*lines, f"seed {seed}: {_together(verdicts, claim.scope)}{rest}"]
 

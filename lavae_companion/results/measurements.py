@@ -463,6 +463,16 @@ def _kinds(base: type[Experiment]) -> list[type[Experiment]]:
     return [kind for kind in kinds if "KIND" in vars(kind)]
 
 
+def study_of(profile: str, seeds: Sequence[int], device: str) -> Study:
+    """The study of the first of `seeds`. Raises InvalidInputError where there is none, or for one that
+    is not allowed."""
+    if not isinstance(seeds, Sequence) or not seeds:
+        raise InvalidInputError(f"seeds must be a list such as [0], got {seeds!r}")
+    for seed in seeds:
+        require_seed(seed)
+    return Study(profile, seeds[0], device)
+
+
 def by_seed(
     study: Study,
     seeds: Sequence[int],

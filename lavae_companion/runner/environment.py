@@ -40,7 +40,7 @@ PASS = re.compile(
     rf"|PIP_({'|'.join(PIP).upper().replace('-', '_')})"
     r"|CUDA_VISIBLE_DEVICES|CUDA_DEVICE_ORDER|OMP_WAIT_POLICY|GOMP_SPINCOUNT|LAVAE_\w+|DASK_\w+"
 )
-OWN = {"PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1"}
+OWN = {"PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1", "MATPLOTLIBRC": os.devnull}
 
 
 def scrubbed(variables: Mapping[str, str]) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """What a notebook asks for: the models of a profile and seed, test images and verdicts."""
 
+import re
+
 import pytest
 import torch
 from made_up import uint8_images
@@ -205,7 +207,7 @@ def test_examples_that_are_refused(digits, value):
 
 
 def test_a_check_prints_the_verdict_of_what_several_measurements_found(capsys):
-    result = Study("smoke", seed=6)
+    result = Study("quick", seed=6)
     capsys.readouterr()
     networks, maps = torch.tensor([571_809]), torch.tensor([256])
     result.check("Figure 2", {"parameters/networks": networks}, {"parameters/map": maps})
@@ -214,8 +216,10 @@ def test_a_check_prints_the_verdict_of_what_several_measurements_found(capsys):
     assert capsys.readouterr().out.rstrip().endswith("seed 6: holds in part")
 
 
-def test_a_check_on_another_data_set_has_no_verdict(capsys):
+@pytest.mark.parametrize(("profile", "dataset"), [("quick", "fashion"), ("smoke", "mnist")])
+def test_a_check_of_other_data_or_of_a_few_steps_has_no_verdict(profile, dataset, capsys):
     vectors = {"parameters/networks": torch.tensor([571_809])}
-    Study("smoke", dataset="fashion").check("Figure 2", vectors)
+    Study(profile, dataset=dataset).check("Figure 2", vectors)
     output = capsys.readouterr().out
-    assert "no verdict" in output and "fashion" in output and "holds" not in output
+    assert "no verdict" in output and "holds" not in output
+    assert {"fashion", "smoke"} & set(re.findall("fashion|smoke", output))
