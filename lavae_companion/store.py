@@ -153,8 +153,8 @@ def _make(target: Path, spec: dict[str, Any], make) -> None:
     for stale in target.parent.glob(f"{target.name}.partial-*"):
         shutil.rmtree(stale, ignore_errors=True)
     started = time.monotonic()
-    _inner_seconds.append(0.0)
     folder = Path(tempfile.mkdtemp(prefix=f"{target.name}.partial-", dir=target.parent))
+    _inner_seconds.append(0.0)  # not before: what fails then would stay in the list
     try:
         metadata = make(folder, _checkpoint(target))
         files = {file.name: _sha256(file) for file in sorted(folder.iterdir())}

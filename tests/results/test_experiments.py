@@ -121,7 +121,7 @@ def quick_experiments(precision: str) -> dict[str, experiments.Experiment]:
 
 
 def test_the_keys_of_the_quick_profile_are_those_of_the_models_so_far(monkeypatch):
-    monkeypatch.setattr(augmentations, "fingerprint", FINGERPRINTS.__getitem__)
+    monkeypatch.setattr(experiments, "fingerprint", FINGERPRINTS.__getitem__)
     keys, folders = {}, set()
     for precision in ("bf16", "fp32"):
         made = quick_experiments(precision)
