@@ -198,7 +198,7 @@ def intervals(table: pd.DataFrame, title: str) -> Figure:
     axis.xaxis.set_major_formatter("{x:g}")
     axis.set_yticks(range(len(rows)), rows["part"], fontsize=7)
     axis.set_ylim(-0.8, len(rows) - 0.2)
-    axis.set(title=title, xlabel="factor from the threshold; right of 1 supports the claim")
+    axis.set(title=title, xlabel="factor from the threshold;\nright of 1 supports the claim")
     handles = [plt.Line2D([], [], color=colour, marker="o", lw=2, label=verdict)
                for verdict, colour in VERDICT_COLOURS.items()
                if verdict in set(rows["part_verdict"])]  # fmt: skip
