@@ -95,8 +95,8 @@ def _items(notebooks: list[Notebook], folder: Path) -> str:
     if timed.empty:
         return text
     return text + (
-        f"A clean run: training {timed['training'].sum():.0f} min, once; notebooks "
-        f"{timed['running'].sum():.0f} min. The largest notebook takes "
+        f"The committed run: notebooks {timed['running'].sum():.0f} min, and training "
+        f"{timed['training'].sum():.0f} min of what was not trained yet. The largest notebook takes "
         f"{timed['peak_mb'].max() / 1000:.1f} GB of memory.\n\n"
     )
 
