@@ -15,7 +15,7 @@ import nbformat
 import psutil
 from jupyter_core.utils import ensure_event_loop
 
-from lavae_companion.data import home
+from lavae_companion import data
 from lavae_companion.runner.environment import scrubbed
 from lavae_companion.runner.files import write_whole
 from lavae_core import errors
@@ -55,7 +55,7 @@ def kernel_variables(figures: Path) -> dict[str, str]:
 
     The IPYTHONDIR of our own also keeps a user's start-up files out of the results.
     """
-    profile = home().absolute() / "ipython" / "profile_default"
+    profile = data.home().absolute() / "ipython" / "profile_default"
     profile.mkdir(parents=True, exist_ok=True)
     write_whole(profile / "ipython_kernel_config.py", KERNEL_CONFIG)
     return {
@@ -162,7 +162,7 @@ def _reason(error: Exception, output: Path) -> str:
     from papermill.exceptions import PapermillExecutionError
 
     if isinstance(error, PapermillExecutionError):
-        ours = isinstance(getattr(errors, error.ename, None), type)
+        ours = any(hasattr(module, error.ename) for module in (errors, data))
         line = first_line(error.evalue)
         return f"cell {error.exec_count}: {line if ours else f'{error.ename}: {line}'}"
     if isinstance(error, DeadKernelError):

@@ -21,7 +21,7 @@ REFUSED = [  # arguments, and what the last line on stderr has to name
     (["--everything"], "--everything"),
     (["07"], "07"),
     (["--only", "99"], "99"),
-    (["--only", "00"], "00"),
+    (["--only", "0x1"], "0x1"),
     (["--only", "01,heatmap"], "heatmap"),
     (["--only"], "--only"),
     (["--seed", "-1"], "-1"),
