@@ -31,15 +31,17 @@ def hold(path: Path, doing: str) -> Iterator[None]:
 
 
 def wait_until(done: Callable[[], bool], who: Callable[[], str]) -> None:
-    """Wait until `done()`; after five seconds a line on stderr says for whom."""
+    """Wait until `done()`; after five seconds a line on stderr says for whom, unless TQDM_DISABLE asks
+    for no news of progress, as nbval does."""
     end = time.monotonic() + SECONDS_OF_SILENCE
     while not done():
         if time.monotonic() >= end:
             end = float("inf")
-            print(
-                f"waiting for {who()}; this goes on when it has ended, so end it if it hangs",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
+            if not os.environ.get("TQDM_DISABLE"):
+                print(
+                    f"waiting for {who()}; this goes on when it has ended, so end it if it hangs",
+                    file=sys.stderr, flush=True,
+                )  # fmt: skip
         time.sleep(SECONDS_BETWEEN_TRIES)
 
 

@@ -52,6 +52,14 @@ def test_a_short_wait_says_nothing(holder, tmp_path, capsys):
         assert capsys.readouterr().err == ""
 
 
+def test_a_wait_without_news_of_progress_says_nothing(holder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(locks, "SECONDS_OF_SILENCE", 0.1)
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    threading.Timer(0.5, holder.kill).start()
+    with locks.hold(tmp_path / "run.lock", "waits"):
+        assert capsys.readouterr().err == ""
+
+
 def test_what_the_holder_before_wrote_is_replaced(tmp_path):
     path = tmp_path / "run.lock"
     for doing in ("does something that takes many words", "does"):
