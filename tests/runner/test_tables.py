@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from tiny import write_notebook
 
-from lavae_companion.paths import FIGURES
+from lavae_companion.paths import CHECKOUT, FIGURES
 from lavae_companion.results import claims
 from lavae_companion.runner import tables
 from lavae_companion.runner.notebooks import choose, discover
@@ -91,3 +91,13 @@ def test_minutes_of_a_run(tmp_path):
     assert cells == [
         ["01_a", "1.0", "700", "up", "to", "date"], ["02_b", "0.2", "900"], ["together", "1.2"],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "REPRODUCIBILITY.md", "PROTOCOL.md"]
+)
+def test_every_link_of_a_page_leads_to_a_file(page):
+    text = (CHECKOUT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)\s#]+)", text) + re.findall(r'(?:src|href)="([^"#]+)"', text)
+    local = [link for link in links if not link.startswith("https://")]
+    assert local and [link for link in local if not (CHECKOUT / link).exists()] == []
