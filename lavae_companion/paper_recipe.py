@@ -13,13 +13,13 @@ from pathlib import Path
 import pandas as pd
 
 from lavae_companion import outputs
+from lavae_companion.command import exit_status
 from lavae_companion.paper import CVAE, CVAE_LAVAE, FLIPS, MINI_EDGE, ROTATE_FLIP, SHEAR_CANNY
 from lavae_companion.paths import FIGURES
 from lavae_companion.results import scores
 from lavae_companion.results.scores import Scores
 from lavae_companion.study import Study
 from lavae_core.augmentations import PAIR_VARIANTS, Family
-from lavae_core.errors import LavaeError
 
 PROFILE, SEED, NAME = "paper", 0, "paper_recipe"
 Row = tuple[str, Family]  # a model, and the pair that it is scored on
@@ -95,12 +95,7 @@ def read(pair: Family | str, dataset: str = "mnist") -> pd.DataFrame:
 
 def main() -> int:
     """Train and measure everything; return the exit status. Errors are one line."""
-    try:
-        write(Study(PROFILE, SEED), ROWS, FIGURES)
-    except (LavaeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(lambda: write(Study(PROFILE, SEED), ROWS, FIGURES))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The weights that come with the checkout: `python -m lavae_companion.weights` makes them anew.
+"""The weights that come with the checkout: `python -m lavae_companion.weights` replaces them.
 
 They are the models that the notebooks of the paper's figures and tables loaded in the last run of
 the default profile. A file holds a model in half precision, but for the latent maps: they are 2 KB, and their
@@ -18,12 +18,13 @@ import torch
 from torch import Tensor
 
 from lavae_companion import outputs, paths, store
+from lavae_companion.command import exit_status
 from lavae_companion.comparisons import CVAE
 from lavae_companion.paper import FLIPS, ROTATE_FLIP
 from lavae_companion.results import scores
 from lavae_companion.study import Study
 from lavae_core.augmentations import Family
-from lavae_core.errors import LavaeError, StoreError
+from lavae_core.errors import StoreError
 from lavae_core.models import FEATURES, LAVAE, NATIVE
 from lavae_core.pretrained import SHIPPED, SHIPPED_LIST
 
@@ -136,12 +137,7 @@ def _family(spec: dict[str, Any]) -> str:
 
 def main() -> int:
     """Make the weights of the checkout; return the exit status. Errors are one line."""
-    try:
-        write(Study(PROFILE, SEED), loaded(), SHIPPED)
-    except (LavaeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(lambda: write(Study(PROFILE, SEED), loaded(), SHIPPED))
 
 
 if __name__ == "__main__":

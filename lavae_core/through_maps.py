@@ -9,7 +9,7 @@ averaged over the steps so far with weights 1, 0.95, 0.95^2, ... from the last s
 
 are the maps of the step. The loss is
 
-    sum over all variants of their negative ELBO, each from its own latents (Equation 5)
+    sum over all variants of their negative ELBO, each encoded and decoded (Equation 5)
     + weight * sum over i of the cross-entropy of decode(z_0 L_i) against the variant A_i.
 
 Only single maps are in the loss; a word of several letters is never mapped. A short average is a

@@ -4,23 +4,22 @@ import sys
 from pathlib import Path
 
 from lavae_companion import data
+from lavae_companion.command import exit_status
 from lavae_companion.explorer import build
 from lavae_companion.weights import FAMILIES
-from lavae_core.errors import LavaeError
 from lavae_core.models import LAVAE
 
 
 def main(arguments: list[str]) -> int:
     """Write the page to PATH, else to explorer.html in LAVAE_HOME; return the exit status."""
     path = Path(arguments[0]) if arguments else data.home() / "explorer.html"
-    try:
+
+    def write() -> None:
         models = {family: LAVAE.shipped(family) for family in FAMILIES}
         build(models, data.load("test"), path, "the weights of the checkout")
-    except (LavaeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(path)
-    return 0
+        print(path)
+
+    return exit_status(write)
 
 
 if __name__ == "__main__":

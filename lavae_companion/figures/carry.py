@@ -1,4 +1,4 @@
-"""Charts of what maps cost, by kind of map (notebook 25) and by length of a word (notebook 26)."""
+"""Charts of the BCE through maps, by kind of map (notebook 25) and by length of a word (notebook 26)."""
 
 from collections.abc import Mapping
 from itertools import cycle

@@ -101,3 +101,10 @@ def test_every_link_of_a_page_leads_to_a_file(page):
     links = re.findall(r"\]\(([^)\s#]+)", text) + re.findall(r'(?:src|href)="([^"#]+)"', text)
     local = [link for link in links if not link.startswith("https://")]
     assert local and [link for link in local if not (CHECKOUT / link).exists()] == []
+
+
+def test_table_1_of_the_readme_is_that_of_the_figures():
+    text = (CHECKOUT / "README.md").read_text(encoding="utf-8").replace("**", "")
+    table = pd.read_csv(FIGURES / "table_01.csv", index_col="model")
+    for _, row in table[["original", "first", "second", "composed", "total"]].iterrows():
+        assert " | ".join(f"{value:.2f}" for value in row) in text
