@@ -11,7 +11,7 @@ from lavae_companion import data
 from lavae_companion.profiles import PROFILES
 from lavae_companion.runner import environment
 from lavae_companion.runner.files import say, shown
-from lavae_companion.runner.notebooks import Notebook, choose, discover, of_items
+from lavae_companion.runner.notebooks import BEYOND, Notebook, choose, discover, of_items
 from lavae_companion.runner.run import Settings, run_notebooks
 from lavae_core import runtime
 from lavae_core.errors import InvalidInputError, LavaeError, require_seed
@@ -70,6 +70,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="measure the claims for these seeds, then judge them (20 minutes to an hour a seed)")  # fmt: skip
     add("--verdicts", action="store_true",
         help="judge every claim with its fair controls (one to two hours a seed; resumes)")  # fmt: skip
+    add("--beyond", action="store_true",
+        help="what the paper left open: about half an hour of training, resumes")  # fmt: skip
     add("--scheduler", help="address of a Dask cluster that runs --seeds, tcp://host:port")
     alone = parser.add_mutually_exclusive_group()
     alone.add_argument("--list", action="store_true", help="list the notebooks and what they write")
@@ -82,14 +84,15 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(
             f"--shipped does not go with --{min(others)}: its models are of seed 0, and quick"
         )
-    if {"only", "figure"} <= given:
-        parser.error("--figure does not go with --only")
+    if len(chosen := given & {"only", "figure", "beyond"}) > 1:
+        parser.error(f"--{min(chosen)} does not go with --{max(chosen)}")
     sweeps = options.seeds or options.verdicts
     if options.scheduler and not sweeps:
         parser.error("--scheduler goes with --seeds or --verdicts")
-    if sweeps and given & {"only", "figure", "list", "force", "seed", "dataset"}:
+    if sweeps and given & {"only", "figure", "beyond", "list", "force", "seed", "dataset"}:
         parser.error(
-            "--seeds and --verdicts do not go with --only, --figure, --list, --force, --seed or --dataset"
+            "--seeds and --verdicts do not go with --only, --figure, --beyond, --list, --force, "
+            "--seed or --dataset"
         )
     return options
 
@@ -102,10 +105,13 @@ def _run(options: argparse.Namespace) -> int:
     numbers = [number for word in options.only for number in re.split(r"[,\s]+", word) if number]
     everything = discover()
     chosen = of_items(everything, options.figure) or choose(everything, numbers)
+    if options.beyond:
+        chosen = [notebook for notebook in everything if notebook.output_stem in BEYOND]
     if options.shipped and not numbers:
         chosen = [notebook for notebook in chosen if notebook.item]
     if options.list:
-        for notebook in chosen if numbers or options.figure or options.shipped else everything:
+        asked = numbers or options.figure or options.shipped or options.beyond
+        for notebook in chosen if asked else everything:
             print(f"{notebook.number}  {notebook.title()}  [figures/{notebook.output_stem}*]")
         return 0
     settings = _settings(options)
