@@ -76,9 +76,6 @@ def get(name: str) -> Augmentation:
     return AUGMENTATIONS[name]
 
 
-# --- geometry ------------------------------------------------------------------------------------
-
-
 @augmentation(order=2)
 def flip_lr(images: Tensor) -> Tensor:
     """Mirror left and right."""
@@ -115,9 +112,6 @@ def shear_x(images: Tensor, uniform: np.ndarray) -> Tensor:
         return cv2.warpAffine(image, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR)
 
     return _each(images, shear, slopes)
-
-
-# --- edges, blur, resize -------------------------------------------------------------------------
 
 
 @augmentation(order=None, draws=2)
@@ -159,9 +153,6 @@ def gaussian_blur(images: Tensor, uniform: np.ndarray) -> Tensor:
     return _each(images, lambda image, sigma: cv2.GaussianBlur(image, (7, 7), sigma), sigmas)
 
 
-# --- noise ---------------------------------------------------------------------------------------
-
-
 @augmentation(order=None, draws=SIDE * SIDE)
 def salt_and_pepper(images: Tensor, uniform: np.ndarray) -> Tensor:
     """Each pixel becomes 0 or 255, with a probability of 0.05 each."""
@@ -198,9 +189,6 @@ def _each(images: Tensor, function, *parameters: np.ndarray) -> Tensor:
     for index, values in enumerate(zip(*columns, strict=True)):
         result[index] = function(pixels[index], *values)
     return torch.from_numpy(result)
-
-
-# --- draws and application -----------------------------------------------------------------------
 
 
 def _draws(name: str, count: int, indices: np.ndarray, split: str, seed: int) -> np.ndarray:

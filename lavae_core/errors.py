@@ -23,8 +23,7 @@ def require_known(kind: str, name: object, known) -> None:
     """Raise InvalidInputError unless `name` is one of `known`; the message lists all of them."""
     known = list(known)  # `in` a dictionary would refuse a list as unhashable
     if name not in known:
-        allowed = ", ".join(str(item) for item in known)
-        raise InvalidInputError(f"unknown {kind} {name!r}; allowed: {allowed}")
+        raise InvalidInputError(f"unknown {kind} {name!r}; allowed: {', '.join(map(str, known))}")
 
 
 def require_whole(what: str, value: object, least: int, most: int | None = None) -> None:

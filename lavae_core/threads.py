@@ -3,6 +3,7 @@
 import ctypes
 import os
 import re
+import time
 
 from lavae_core.errors import InvalidInputError
 
@@ -32,11 +33,23 @@ def choose_waiting() -> None:
     Without effect once torch is loaded, or where the user has chosen. Child processes inherit it.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        others = os.getloadavg()[0] - ((os.cpu_count() or 1) - THREADS)  # on the cores that we need
-        if others >= 1:
+        if _other_threads() - ((os.cpu_count() or 1) - THREADS) >= 1:  # on the cores that we need
             os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-        else:  # libgomp's own count: said, so that a child process does not choose anew
+        else:  # libgomp's own count; a child process does not choose anew
             os.environ["GOMP_SPINCOUNT"] = "300000"
+
+
+def _other_threads() -> float:
+    # How many run now, over 25 ms: the load average counts for minutes what has already ended.
+    running = []
+    try:
+        while len(running) < 5:
+            time.sleep(0.005)
+            with open("/proc/loadavg", encoding="ascii") as file:
+                running.append(int(file.read().split()[3].partition("/")[0]))
+    except OSError:  # a system without /proc
+        return os.getloadavg()[0]
+    return sum(running) / len(running) - 1  # without this one
 
 
 def require_undisturbed(openmp: list[str]) -> None:

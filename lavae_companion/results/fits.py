@@ -5,7 +5,8 @@ called as LatentMaps are, with latents (N, d) and a word, and is fitted to poste
 says otherwise. Neighbours and MLPs have no inverse.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pandas as pd
 import torch
@@ -104,6 +105,22 @@ class LocalMaps:
 
 def mlp(maps: NonLinearMaps, mu: Tensor, seed: int, steps: int = STEPS) -> NonLinearMaps:
     """`maps` after training on the means: Adam, batches of 512, a rate that falls to 0 along a line."""
+    with _one_thread():
+        return _train(maps, mu, seed, steps)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # On a busy machine, waking a second thread takes longer than these steps.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train(maps: NonLinearMaps, mu: Tensor, seed: int, steps: int) -> NonLinearMaps:
     source = runtime.generator("cpu", seed, "mlp")
     optimizer = torch.optim.Adam(maps.requires_grad_(True).parameters(), lr=3e-3)
     for step in range(steps):

@@ -30,7 +30,7 @@ MINUTES_AT_MOST = 30  # for one part; a dead kernel would otherwise hold nbval u
 PROGRAMS = ("ruff", "pytest", "nbval", "hypothesis", "xdist", "importlinter")
 COMPARED = ("artifacts/*/*.safetensors", "runs/smoke/figures/*")
 NBVAL = [
-    "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "300",
+    "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "900",
     "-n", "2", "--dist", "loadfile",  # the cells of a notebook belong to one kernel
     "-c", os.devnull, "-p", "no:cacheprovider",  # no configuration from a folder above
 ]  # fmt: skip

@@ -4,6 +4,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from threadpoolctl import threadpool_info
@@ -27,14 +28,40 @@ def test_threads_sleep_where_others_want_the_cores(load, cores, chosen, monkeypa
     for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
         monkeypatch.setenv(name, "")  # so that its state now is restored
         del os.environ[name]
-    monkeypatch.setattr(os, "getloadavg", lambda: (load, 9, 9))
+    monkeypatch.setattr(threads, "_other_threads", lambda: load)
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
     before = dict(os.environ)
     threads.choose_waiting()
     assert dict(os.environ) == before | chosen
-    monkeypatch.setattr(os, "getloadavg", lambda: (99 - load, 9, 9))
+    monkeypatch.setattr(threads, "_other_threads", lambda: 99 - load)
     threads.choose_waiting()  # a child process keeps what its parent chose
     assert dict(os.environ) == before | chosen
+
+
+def test_running_threads_are_seen_at_once():
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        wait_until(lambda: threads._other_threads() >= 1.5)
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def test_a_system_without_proc_has_its_load_average(monkeypatch):
+    monkeypatch.setattr(threads, "open", refuse_to_open, raising=False)
+    monkeypatch.setattr(os, "getloadavg", lambda: (1.25, 9, 9))
+    assert threads._other_threads() == 1.25
+
+
+def wait_until(holds, seconds=30):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+
+
+def refuse_to_open(path, **_):
+    raise FileNotFoundError(path)
 
 
 WATCH = """
