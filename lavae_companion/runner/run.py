@@ -16,6 +16,7 @@ from lavae_companion.runner.execute import LOADED, execute
 from lavae_companion.runner.files import only_run, require_writable, say, shown, write_whole
 from lavae_companion.runner.normalise import normalised
 from lavae_companion.runner.notebooks import Notebook, choose, discover
+from lavae_companion.runner.readme import readme
 from lavae_core.errors import LavaeError
 from lavae_core.pretrained import shipped_list
 
@@ -116,12 +117,14 @@ def run_notebooks(notebooks: list[Notebook], settings: Settings) -> None:
 
 
 def _write_gallery(settings: Settings) -> None:
-    """figures/README.md; figures/minutes.csv too, once every notebook of this run is up to date."""
+    """README.md, figures/README.md; figures/minutes.csv too, once every notebook of this run is up to date."""
     notebooks, folder = discover(settings.notebooks), settings.committed
     records = {notebook: read_record(notebook, settings) for notebook in choose(notebooks, [])}
     if all(records.values()) and not settings.seeds:
         write_whole(folder / "minutes.csv", tables.minutes_csv(records))
     write_whole(folder / "README.md", tables.gallery(notebooks, folder))
+    if folder == FIGURES:
+        write_whole(CHECKOUT / "README.md", readme(folder, notebooks))
 
 
 def _run_or_skip(notebook: Notebook, settings: Settings, position: str) -> dict[str, Any]:

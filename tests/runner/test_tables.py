@@ -1,6 +1,7 @@
-"""figures/README.md cannot go stale; tables fit a terminal."""
+"""README.md and figures/README.md cannot go stale; tables fit a terminal."""
 
 import re
+import shutil
 
 import pandas as pd
 import pytest
@@ -10,6 +11,8 @@ from lavae_companion.paths import CHECKOUT, FIGURES
 from lavae_companion.results import claims
 from lavae_companion.runner import tables
 from lavae_companion.runner.notebooks import choose, discover
+from lavae_companion.runner.readme import readme
+from lavae_core.errors import LavaeError
 
 
 @pytest.fixture
@@ -103,8 +106,17 @@ def test_every_link_of_a_page_leads_to_a_file(page):
     assert local and [link for link in local if not (CHECKOUT / link).exists()] == []
 
 
-def test_table_1_of_the_readme_is_that_of_the_figures():
-    text = (CHECKOUT / "README.md").read_text(encoding="utf-8").replace("**", "")
-    table = pd.read_csv(FIGURES / "table_01.csv", index_col="model")
-    for _, row in table[["original", "first", "second", "composed", "total"]].iterrows():
-        assert " | ".join(f"{value:.2f}" for value in row) in text
+def test_the_readme_is_what_would_be_written_now():
+    text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    assert text == readme(FIGURES, discover())
+    assert len(text.splitlines()) <= 130 and len(text.encode()) <= 9216
+
+
+def test_the_readme_follows_the_tables(tmp_path):
+    shutil.copytree(FIGURES, tmp_path, dirs_exist_ok=True)
+    table = pd.read_csv(FIGURES / "table_01.csv").replace("LAVAE", "other")
+    table.assign(total=1234.567).replace("other", "LAVAE").to_csv(tmp_path / "table_01.csv")
+    assert "total BCE 1234.57" in readme(tmp_path, discover())
+    table.to_csv(tmp_path / "table_01.csv")
+    with pytest.raises(LavaeError, match="table_01.csv has 0 rows.*LAVAE"):
+        readme(tmp_path, discover())
