@@ -55,7 +55,8 @@ make_venv() {
 }
 
 install() {
-  echo "installing the packages into .venv, once (on Linux some GB, most of it torch) ..." >&2
+  echo "installing the packages into .venv, once (on Linux 6 GB, 4 GB of it for NVIDIA GPUs:" \
+    "an index of PyTorch's CPU wheels in PIP_EXTRA_INDEX_URL saves these) ..." >&2
   rm -f "$stamp" # the next call then starts again if this one is killed
   # Without compiling: it saves a minute, and most of torch is never imported.
   (cd "$here" && "$venv/bin/python" -I "$probe" --pip install --no-compile \

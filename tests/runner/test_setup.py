@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -289,6 +290,43 @@ def test_pip_keeps_the_index_and_loses_the_layout(tmp_path, layout):
         "cert": "'/mine'", "config-file": "'/dev/null'", "index-url": "'https://for.install/'",
         "extra-index-url": "'https://one.more/ https://and.more/'",
     }  # fmt: skip
+
+
+def wheel(index: Path, version: str, *needed: str) -> None:
+    """A package index whose only package is an empty torch."""
+    (index / "torch").mkdir(parents=True)
+    text = f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n"
+    text += "".join(f"Requires-Dist: {name}\n" for name in needed)
+    with zipfile.ZipFile(index / "torch" / f"torch-{version}-py3-none-any.whl", "w") as file:
+        file.writestr(f"torch-{version}.dist-info/METADATA", text)
+        file.writestr(f"torch-{version}.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        file.writestr(f"torch-{version}.dist-info/RECORD", "")
+    name = f"torch-{version}-py3-none-any.whl"
+    (index / "torch" / "index.html").write_text(f'<a href="{name}">{name}</a>')
+
+
+def test_with_an_index_of_cpu_wheels_torch_brings_no_cuda_libraries(tmp_path):
+    wheel(tmp_path / "usual", lock()["torch"], "cuda-toolkit")
+    wheel(tmp_path / "cpu", f"{lock()['torch']}+cpu")
+    shell = {
+        "PATH": os.environ["PATH"], "HOME": str(tmp_path), "PIP_FIND_LINKS": "",
+        "PIP_INDEX_URL": (tmp_path / "usual").as_uri(),
+        "PIP_EXTRA_INDEX_URL": (tmp_path / "cpu").as_uri(),
+    }  # fmt: skip
+    command = [sys.executable, "-I", environment.__file__, "--pip", "install", "--dry-run"]
+    command += [
+        "--ignore-installed",
+        "--quiet",
+        "--report",
+        "-",
+        "-c",
+        "requirements.lock",
+        "torch",
+    ]
+    done = subprocess.run(command, env=shell, capture_output=True, text=True, cwd=CHECKOUT)
+    assert done.returncode == 0, done.stderr
+    packages = [each["metadata"]["version"] for each in json.loads(done.stdout)["install"]]
+    assert packages == [f"{lock()['torch']}+cpu"]
 
 
 # -- pyproject.toml, requirements.lock, environment.yml ------------------------------------------
