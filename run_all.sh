@@ -1,7 +1,8 @@
-#!/usr/bin/env bash
+#!/bin/sh
 # Prepares a Python environment once, then runs the companion; options: ./run_all.sh --help
-# This line starts it again: in bash, if it was `sh run_all.sh`, and without CRLF line ends.
-if [ -z "${BASH_EXECUTION_STRING:-}" ]; then exec bash -c "$(tr -d '\r' <"$0")" "$0" "$@"; fi #
+# The next line starts it again in bash, without CRLF line ends, and without the functions, options and
+# start file of the user's own bash (-p).
+case $- in *c*) ;; *) exec bash -pc "$(command tr -d '\r' <"$0")" "$0" "$@" ;; esac #
 set -euo pipefail
 
 file=$0
@@ -61,7 +62,7 @@ install() {
   # Without compiling: it saves a minute, and most of torch is never imported.
   (cd "$here" && "$venv/bin/python" -I "$probe" --pip install --no-compile \
     --disable-pip-version-check --progress-bar off -c requirements.lock -e '.[test]' 2>&1) |
-    tee "$log" >&2 || fail "pip could not install the packages; see ${log#"$PWD"/}"
+    tee "$log" | sed '/^Requirement already satisfied/d' >&2 || fail "pip could not install the packages; see ${log#"$PWD"/}"
   ready "$venv" || fail "the new .venv does not work; see ${log#"$PWD"/}"
   "$venv/bin/python" -I "$probe" --stamp "$stamp"
 }

@@ -118,8 +118,21 @@ STARTS = {
 }
 
 
+SHELLS = {  # variables of a user's shell that bash acts on
+    "plain": {},
+    "the string that bash -c runs": {"BASH_EXECUTION_STRING": "exported"},
+    "a function": {"BASH_FUNC_cd%%": "() { echo moved; builtin cd /; }"},
+    "a file that bash reads": {"BASH_ENV": "moving"},
+    "options": {"SHELLOPTS": "noglob:nounset", "BASHOPTS": "failglob"},
+    "other folders": {"CDPATH": "/usr:/"},
+    "posix": {"POSIXLY_CORRECT": "1"},
+}
+
+
+@pytest.mark.parametrize("variables", SHELLS.values(), ids=list(SHELLS))
 @pytest.mark.parametrize("start", STARTS.values(), ids=list(STARTS))
-def test_however_it_is_started_it_finds_its_folder(tmp_path, start):
+def test_however_it_is_started_it_finds_its_folder(tmp_path, start, variables):
+    (tmp_path / "moving").write_text("set -f -u; tr() { echo lost; }; PATH=/bin")
     checkout = tmp_path / "a checkout"
     (checkout / ".venv" / "bin").mkdir(parents=True)
     shutil.copy(CHECKOUT / "run_all.sh", checkout)
@@ -128,7 +141,11 @@ def test_however_it_is_started_it_finds_its_folder(tmp_path, start):
     python.chmod(0o755)
     command = [*start(checkout, tmp_path), "--only", "9  8", ""]
     done = subprocess.run(
-        command, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, cwd=tmp_path
+        command,
+        env={"PATH": "/usr/bin:/bin"} | variables,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("[lavae_companion.runner]\n[--only]\n[9  8]\n[]\n")
