@@ -18,13 +18,31 @@ def registry(monkeypatch):
     return augmentations.AUGMENTATIONS
 
 
+def rarely(images):
+    hit = torch.rand(len(images)) < 0.2
+    return torch.where(hit[:, None, None], 255 - images, images)
+
+
 @pytest.mark.parametrize(
     ("function", "order", "value"),
     [
         (lambda images: torch.rot90(images, 1, (1, 2)), 2, "order 2"),
+        (lambda images: images.flip(1), 4, "order 4"),
+        (lambda images: images.roll(1, 1), 2, "order 2"),
         (lambda images: torch.randint_like(images, 256), None, "mine"),
+        (rarely, None, "mine"),
+        (lambda images: images.flip(0), None, "mine"),
+        (lambda images: images - images.float().mean().byte(), None, "mine"),
     ],
-    ids=["of another order", "random numbers of its own"],
+    ids=[
+        "a power that is too small",
+        "one that is too large",
+        "no power",
+        "random numbers of its own",
+        "seldom",
+        "another image",
+        "the batch's mean",
+    ],
 )
 def test_no_model_is_trained_on_a_function_that_is_not_what_it_declares(
     function, order, value, registry
