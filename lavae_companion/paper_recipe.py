@@ -14,6 +14,7 @@ import pandas as pd
 
 from lavae_companion import outputs
 from lavae_companion.command import exit_status
+from lavae_companion.experiments import FittedMaps, at_epochs, load_or_train
 from lavae_companion.paper import CVAE, CVAE_LAVAE, FLIPS, MINI_EDGE, ROTATE_FLIP, SHEAR_CANNY
 from lavae_companion.paths import FIGURES
 from lavae_companion.results import scores
@@ -29,6 +30,16 @@ def _lavae(solver: str) -> Callable[[Study, Family], Scores]:
     return lambda study, pair: scores.through_maps(
         study.lavae(pair, solver), pair, study.variants(pair)
     )
+
+
+def _after(epochs: int) -> Callable[[Study, Family], Scores]:
+    """LAVAE at a state that the training at a constant rate went through."""
+
+    def measure(study: Study, pair: Family) -> Scores:
+        stage1 = at_epochs(study.stage1(pair), epochs)
+        return scores.through_maps(load_or_train(FittedMaps(stage1)), pair, study.variants(pair))
+
+    return measure
 
 
 def _directly_encoded(study: Study, pair: Family) -> Scores:
@@ -56,6 +67,8 @@ def _head(study: Study, pair: Family) -> Scores:
 # In the order of what a reader asks first.
 ROWS: dict[Row, Callable[[Study, Family], Scores]] = {
     ("LAVAE", FLIPS): _lavae("exact"),
+    ("LAVAE after 32 epochs", FLIPS): _after(32),
+    ("LAVAE after 64 epochs", FLIPS): _after(64),
     ("LAVAE, maps by gradient descent", FLIPS): _lavae("sgd"),
     ("directly encoded", FLIPS): _directly_encoded,
     (CVAE, FLIPS): _conditional,
