@@ -1,25 +1,30 @@
 """The geometry of the latent space: projections into the plane (Figures 5 and 10, Appendix G), how
 well its regions are separated, and samples of the region of the originals (Appendix D)."""
 
+from importlib import import_module
+from types import ModuleType
+
 import numpy as np
 import torch
-from scipy.spatial import procrustes
-from sklearn.decomposition import PCA, FastICA
-from sklearn.linear_model import LogisticRegression
-from sklearn.manifold import TSNE
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from lavae_core.augmentations import Family
 from lavae_core.errors import InvalidInputError, require_known, require_whole
 from lavae_core.models import LAVAE, encode
-from lavae_core.runtime import generator
+from lavae_core.runtime import THREADS, generator
 
 NEIGHBOURS = 15
 N_LATENTS = 8000  # to which classifiers of the variant are fitted
 METHODS = ("PCA", "ICA", "t-SNE")
+
+
+def _late(name: str) -> ModuleType:
+    """A module whose import takes long, at its first use. Its linear algebra then gets the threads of
+    every result, which runtime.start gave to what was there."""
+    module = import_module(name)
+    threadpool_limits(THREADS)
+    return module
 
 
 def variant_latents(
@@ -40,9 +45,11 @@ def shuffled(images: Tensor, seed: int) -> Tensor:
     return images[:, torch.randperm(images.shape[1], generator=source).to(images.device)]
 
 
-def fit_ica(latents: np.ndarray, seed: int) -> FastICA:
-    """Independent Component Analysis with two components, fitted to latents (M, 16)."""
-    model = FastICA(2, whiten="unit-variance", random_state=seed, max_iter=2000, tol=1e-3)
+def fit_ica(latents: np.ndarray, seed: int):
+    """scikit-learn's FastICA with two components, fitted to latents (M, 16)."""
+    model = _late("sklearn.decomposition").FastICA(
+        2, whiten="unit-variance", random_state=seed, max_iter=2000, tol=1e-3
+    )
     return model.fit(latents)
 
 
@@ -51,10 +58,11 @@ def project(latents: np.ndarray, method: str, seed: int) -> np.ndarray:
     another method."""
     require_known("projection", method, METHODS)
     if method == "PCA":
-        return PCA(2, random_state=seed).fit_transform(latents)
+        return _late("sklearn.decomposition").PCA(2, random_state=seed).fit_transform(latents)
     if method == "ICA":
         return fit_ica(latents, seed).transform(latents)
-    return TSNE(2, init="pca", random_state=seed, n_jobs=2).fit_transform(latents)
+    tsne = _late("sklearn.manifold").TSNE(2, init="pca", random_state=seed, n_jobs=2)
+    return tsne.fit_transform(latents)
 
 
 def accuracies(latents: np.ndarray, variants: list[str], seed: int) -> dict[str, float]:
@@ -66,13 +74,14 @@ def accuracies(latents: np.ndarray, variants: list[str], seed: int) -> dict[str,
     count = variants.count(variants[0])
     fitted = np.random.default_rng(seed).permutation(count) < count // 2
     fit, labels = np.tile(fitted, len(variants) // count), np.array(variants)
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    probe = _late("sklearn.pipeline").make_pipeline(
+        _late("sklearn.preprocessing").StandardScaler(),
+        _late("sklearn.linear_model").LogisticRegression(max_iter=2000),
+    )
+    neighbours = _late("sklearn.neighbors").KNeighborsClassifier(NEIGHBOURS)
     return {
         name: float(model.fit(latents[fit], labels[fit]).score(latents[~fit], labels[~fit]))
-        for name, model in (
-            ("linear probe", probe),
-            ("15 neighbours", KNeighborsClassifier(NEIGHBOURS)),
-        )
+        for name, model in (("linear probe", probe), ("15 neighbours", neighbours))
     }
 
 
@@ -85,9 +94,8 @@ def classified_as_originals(
     is left for a comparison (Section V-A, Appendix D).
     """
     half = images[:, images.shape[1] // 2 :]
-    neighbours = KNeighborsClassifier(NEIGHBOURS).fit(
-        *variant_latents(model, family, half, N_LATENTS)
-    )
+    neighbours = _late("sklearn.neighbors").KNeighborsClassifier(NEIGHBOURS)
+    neighbours.fit(*variant_latents(model, family, half, N_LATENTS))
     return [neighbours.predict(latents.cpu().numpy()) == "original" for latents in groups]
 
 
@@ -98,7 +106,7 @@ def asymmetry(originals: np.ndarray, variants: np.ndarray) -> float:
     originals, variants: latents (n, d) of the same images. 0 where the augmentation is an isometry
     of the latent space, 1 for unrelated regions.
     """
-    return float(procrustes(originals, variants)[2])
+    return float(_late("scipy.spatial").procrustes(originals, variants)[2])
 
 
 def size_ratio(regions: np.ndarray) -> float:

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 
 from lavae_companion.paper import FIGURE_7, head_on
 from lavae_core.augmentations import Family
@@ -109,7 +108,7 @@ def rank_correlation(table: pd.DataFrame, separability: str) -> float:
     points = off_diagonal(table)[[separability, "excess"]].to_numpy()
     if min(len(np.unique(column)) for column in points.T) < 2:
         raise InvalidInputError("all transfers are alike: no correlation; ask for more pairs")
-    return float(spearmanr(*points.T).statistic)
+    return _spearman(*points.T)
 
 
 def agreement(table: pd.DataFrame) -> float:
@@ -118,7 +117,12 @@ def agreement(table: pd.DataFrame) -> float:
     rest = off_diagonal(table)
     cells = zip(rest["trained"], rest["evaluated"], strict=True)
     published = [FIGURE_7.loc[trained, evaluated] for trained, evaluated in cells]
-    return float(spearmanr(rest["transfer"], published).statistic)
+    return _spearman(rest["transfer"], published)
+
+
+def _spearman(one: Sequence[float], other: Sequence[float]) -> float:
+    ranks = np.column_stack([pd.Series(values).rank() for values in (one, other)])
+    return float(np.corrcoef(ranks, rowvar=False)[0, 1])
 
 
 def _native(means: Means, evaluated: Family) -> float:

@@ -1,5 +1,9 @@
 """The geometry of the latent space: projections, separability, symmetry, and the originals' box."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -97,11 +101,27 @@ def test_the_variants_of_an_image_are_on_one_side_of_the_split():
 
     Recorded.fit = fit
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(geometry, "KNeighborsClassifier", Recorded)
+        patch.setattr("sklearn.neighbors.KNeighborsClassifier", Recorded)
         geometry.accuracies(np.tile(images, (4, 1)), variants, seed=0)
     latents, labels = fitted[0]
     assert len(np.unique(latents, axis=0)) == 20 and len(latents) == 80
     assert sorted(np.unique(labels, return_counts=True)[1]) == [20] * 4
+
+
+THREADS_OF_LATE_IMPORTS = """
+from threadpoolctl import threadpool_info
+from lavae_companion.results import geometry
+from lavae_core import runtime
+runtime.start()
+geometry._late("sklearn.decomposition")
+pools = [pool["num_threads"] for pool in threadpool_info() if "scikit_learn" in pool["filepath"]]
+assert pools == [runtime.THREADS], pools
+"""
+
+
+def test_what_is_imported_late_gets_the_threads_of_every_result():
+    shell = os.environ | {"OMP_NUM_THREADS": "3"}
+    subprocess.run([sys.executable, "-c", THREADS_OF_LATE_IMPORTS], env=shell, check=True)
 
 
 def test_neighbours_see_what_a_linear_probe_cannot():
