@@ -20,6 +20,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from lavae_companion import data, explorer, store
 from lavae_companion.experiments import FittedMaps, load_or_train
+from lavae_companion.results.claims import WIDTH
 from lavae_companion.runner.files import PICTURES, listed, require_writable, say, write_whole
 from lavae_companion.runner.notebooks import Notebook
 from lavae_companion.runner.run import Settings, read_record
@@ -168,7 +169,25 @@ def _card(notebook: Notebook, settings: Settings, pictures: Path) -> dict[str, A
     for picture in own:
         shutil.copyfile(picture, pictures / picture.name)
     executed = Notebook(settings.executed(notebook))
-    return {"notebook": executed, "pictures": [picture.name for picture in own]}
+    lines = unwrapped(executed.check_text())
+    return {"notebook": executed, "pictures": [picture.name for picture in own], "check": lines}
+
+
+def unwrapped(text: str) -> list[tuple[int, str]]:
+    """The lines of a check without their breaks at claims.WIDTH columns, each with the columns that
+    it is indented by. A line goes on, at 0 or 2 columns, where the next word did not fit."""
+    lines: list[tuple[int, str]] = []
+    end = 0  # of the line before, in columns
+    for line in text.splitlines():
+        words = line.strip()
+        indent = len(line) - len(words)
+        goes_on = lines and indent == min(lines[-1][0], 2)
+        if goes_on and end + 1 + len(words.partition(" ")[0]) > WIDTH:
+            lines[-1] = lines[-1][0], f"{lines[-1][1]} {words}"
+        else:
+            lines.append((indent, words))
+        end = len(line)
+    return lines
 
 
 def _still_first(picture: Path) -> tuple[bool, str]:

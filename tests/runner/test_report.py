@@ -1,6 +1,7 @@
 """The HTML report opens from a file, without a network."""
 
 import re
+import textwrap
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tiny import settings_of, write_notebook
 
 from lavae_companion import data
 from lavae_companion.data import ImageSet
+from lavae_companion.results.claims import WIDTH
 from lavae_companion.runner import report
 from lavae_companion.runner.notebooks import discover
 from lavae_companion.runner.report import write_report
@@ -89,10 +91,34 @@ def test_the_front_page_has_verdicts_pictures_and_checks(front):
     assert '<a href="01_figure_03_a.html">Figure 3: a title</a>' in text
     assert '<img src="pictures/figure_03.png"' in text
     assert (front.parent / "pictures" / "figure_03.png").read_bytes() == b"picture"
-    assert "<pre>0.2 &lt;b&gt;holds&lt;/b&gt;</pre>" in text
+    assert '<p class="in-0">0.2 &lt;b&gt;holds&lt;/b&gt;</p>' in text
     assert '<span class="holds-in-part">holds in part</span>\n1' in text
     assert f"PyTorch {torch.__version__}" in text and "<dt>minutes</dt>" not in text
     assert "22" not in re.findall(r"<h2>(\d+)", text)
+
+
+def test_the_breaks_of_a_check_are_those_of_its_lines():
+    claim = f"{'a claim that is longer than a terminal is wide ' * 3}(Section IV)."
+    full = f"{'a claim that fills its line ' * 3}(IV-C)."
+    printed = [
+        claim,
+        "  composed",
+        "      1.0283 (below 1.2): holds",
+        "  seed 0: holds",
+        full,
+        "  " + claim,
+    ]
+    text = "\n".join(
+        piece
+        for line in printed
+        for piece in textwrap.wrap(line, WIDTH, subsequent_indent="  " * line.startswith(" "))
+    )
+    assert text.count("\n") == 7
+    assert report.unwrapped(text) == [
+        (0, claim), (2, "composed"), (6, "1.0283 (below 1.2): holds"), (2, "seed 0: holds"),
+        (0, full), (2, claim),
+    ]  # fmt: skip
+    assert report.unwrapped("") == []
 
 
 def test_every_picture_opens_large_the_still_ones_first(front):
