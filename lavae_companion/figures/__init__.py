@@ -20,13 +20,14 @@ from lavae_companion.figures.charts import (
 )
 from lavae_companion.figures.diagrams import architecture, augmentation_graph, layers
 from lavae_companion.figures.digits import digit_rows
+from lavae_companion.figures.groups import cayley_graphs, on_integers
 from lavae_companion.figures.latent import Walk, animation, latent_path, matrices, stations
 
 plt.style.use(["default", Path(__file__).with_name("companion.mplstyle")])
 
 __all__ = [
     "Walk", "animation", "architecture", "augmentation_graph", "bands", "bars", "by_length",
-    "curves", "digit_rows", "dots", "frontier", "heatmap", "intervals", "latent_path", "layers",
-    "matrices", "projections", "quartile_curves", "recursion_paths", "scatter_by_pair",
+    "cayley_graphs", "curves", "digit_rows", "dots", "frontier", "heatmap", "intervals", "latent_path", "layers",
+    "matrices", "on_integers", "projections", "quartile_curves", "recursion_paths", "scatter_by_pair",
     "spectra", "stations", "waterfall",
 ]  # fmt: skip

@@ -69,6 +69,8 @@ def _figures() -> dict[str, plt.Figure]:
         "waterfall": figures.waterfall({"a": falls, "b": falls, "c": falls}, "t", "BCE"),
         "spectra": figures.spectra(spectra, "x", "y", "t", "kept"),
         "lengths": figures.by_length(lengths.assign(predicted=np.nan), "t", "BCE"),
+        "groups": figures.cayley_graphs({"p": (["", "L1", "L2", "L1 L2"], uint8_images(4), _edges())}, "t", "BCE"),
+        "integers": figures.on_integers({"p": table.rename({"c,d": "whole numbers"})}, "t"),
         "quartiles": figures.quartile_curves(curves, "t", "step", "change"),
         "dots": figures.dots(table, "t", "BCE"),
         "layers": figures.architecture({"E": figures.layers(LAVAE().encoder)}, "t"),
@@ -83,6 +85,13 @@ def _banded(n_arms: int = 2) -> pd.DataFrame:
     rows = [(by, f"arm {i}", n, i + n, i + n - 1, i + n + 1)
             for by in ("linear", "nearest") for i in range(n_arms) for n in (1, 10)]  # fmt: skip
     return pd.DataFrame(rows, columns=["by", "arm", "n", "value", "low", "high"])
+
+
+def _edges() -> pd.DataFrame:
+    """Of the group of two flips: each letter leads to the element with it or without it."""
+    rows = [(start, name, start ^ step, 70.0 + start)
+            for start in range(4) for name, step in (("L1", 1), ("L2", 2))]  # fmt: skip
+    return pd.DataFrame(rows, columns=["start", "generator", "end", "cost"])
 
 
 def _claims() -> pd.DataFrame:
