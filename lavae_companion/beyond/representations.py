@@ -246,6 +246,7 @@ def elements(group: Group, maps: LatentMaps) -> Tensor:
     return torch.stack([maps.matrix(word) for word in group.words])
 
 
+@torch.no_grad()
 def residuals(maps: LatentMaps, relators: Sequence[str]) -> dict[str, float]:
     """||W - 1||_F / sqrt(d) of the matrix W of each relator: 0 where it is the identity."""
     identity = torch.eye(maps.matrices.shape[-1]).to(maps.matrices)
