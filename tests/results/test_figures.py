@@ -36,7 +36,8 @@ figures.digit_rows(ROWS, "t").savefig(sys.argv[1], metadata={"Software": None})"
 
 @pytest.fixture(autouse=True)
 def close_figures():
-    yield
+    with plt.rc_context({"figure.max_open_warning": 0}):  # every kind of figure is open at once
+        yield
     plt.close("all")
 
 

@@ -53,6 +53,15 @@ EDITS = {
     "24": {"seeds": [3]},
     "27": {"pair": TURNS, "left_out": [6, 9], "n_labels": [2, 20], "draws": 2, "n_images": 50},
     "25": {"pairs": [BLURRED], "hard": BLURRED, "every": 2},
+    "28": {
+        "generators": TURNS,
+        "more_generators": "rotate_ccw,rotate_cw",
+        "n_held_out": 1,
+        "n_words": 2,
+        "length": 3,
+        "n_images": 20,
+        "digit": 9,
+    },
     "26": {"pairs": [TURNS], "lengths": [1, 3, 8], "n_words": 2, "n_images": 20, "digit": 9},
 }
 
