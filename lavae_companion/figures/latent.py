@@ -65,7 +65,7 @@ def stations(walk: Walk, title: str) -> Figure:
     """Three rows: the images of a walk in image space, their latents, the decoded latents."""
     count = len(walk.words)
     figure, axes = plt.subplots(
-        3, count, figsize=(PAGE_WIDTH * 1.15, 4.6),
+        3, count, squeeze=False, figsize=(PAGE_WIDTH * 1.15, 4.6),
         gridspec_kw={"wspace": 0.6, "hspace": 0.5, "left": 0.11, "right": 0.98, "bottom": 0.06,
                      "top": 0.85},
     )  # fmt: skip

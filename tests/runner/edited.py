@@ -63,6 +63,7 @@ EDITS = {
         "digit": 9,
     },
     "26": {"pairs": [TURNS], "lengths": [1, 3, 8], "n_words": 2, "n_images": 20, "digit": 9},
+    "34": {"pair": "rotate_cw,gaussian_blur", "digit": 2, "word": "L1 L2 L1^-1"},
 }
 
 
