@@ -206,12 +206,14 @@ class TrainedVAE(_OfLAVAE):
         n_maps = 2 if self.family is None else len(self.family.generators)
         return self.setting.fresh(LAVAE, n_maps=n_maps)
 
-    def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
+    def images(self) -> Tensor:
+        """uint8 (V, N, 28, 28) on the device: what it is trained on."""
         if self.family is None:
-            images = self.setting.originals()[None].to(self.setting.runtime.device)
-        else:
-            images = self.setting.variants(self.family)
-        model = self.initial()
+            return self.setting.originals()[None].to(self.setting.runtime.device)
+        return self.setting.variants(self.family)
+
+    def make(self, folder: Path, checkpoint: Path) -> dict[str, Any]:
+        model, images = self.initial(), self.images()
         weights = self.lambda_recon, self.lambda_kl
         objective = objectives.VAEObjective(model, images, weights, self.antithetic)
         metadata = self.train(objective, self.schedule, checkpoint)
@@ -233,7 +235,7 @@ class PrincipalStart(TrainedVAE):
 
     def initial(self) -> LAVAE:
         model = super().initial()
-        images = self.setting.variants(self.family)[:, : self.schedule.originals]
+        images = self.images()[:, : self.schedule.originals]
         start_at_components(model.encoder, images.flatten(0, 1))
         for layer in (model.encoder.conv1, model.encoder.conv2, model.encoder.to_mu):
             layer.requires_grad_(False)
