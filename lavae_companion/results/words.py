@@ -71,7 +71,7 @@ def predicted(maps: LatentMaps, z: Tensor, word: Word) -> Tensor:
     scaled = z.double()
     for position, matrix in enumerate(maps.matrices):
         count = sum(sign for place, sign in word if place == position)
-        scaled = scaled @ _on_eigenvalues(matrix, lambda values, n=count: values.abs() ** n)
+        scaled = scaled @ on_eigenvalues(matrix, lambda values, n=count: values.abs() ** n)
     return scaled.to(z)
 
 
@@ -90,8 +90,8 @@ def exact_involutions(maps: LatentMaps) -> LatentMaps:
     if len(maps.matrices) != 2:
         raise InvalidInputError(f"only a pair of involutions, got {len(maps.matrices)} maps")
     one, two = maps.matrices.double()
-    one = _on_eigenvalues(one, _signs)
-    two = _on_eigenvalues((two + one @ two @ one) / 2, _signs)
+    one = on_eigenvalues(one, _signs)
+    two = on_eigenvalues((two + one @ two @ one) / 2, _signs)
     exact = LatentMaps(2, one.shape[-1]).to(maps.matrices.device)
     exact.matrices.data = torch.stack([one, two]).to(maps.matrices)
     return exact.requires_grad_(False)
@@ -103,8 +103,8 @@ def _signs(values: Tensor) -> Tensor:
     return values.real.sign()
 
 
-def _on_eigenvalues(matrix: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """V f(Lambda) V^-1 of a matrix V Lambda V^-1, its real part."""
+def on_eigenvalues(matrix: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """V f(Lambda) V^-1 of a matrix (d, d) = V Lambda V^-1, its real part, in float64."""
     values, vectors = torch.linalg.eig(matrix.double())
     changed = torch.diag(function(values)).to(vectors)
     return (vectors @ changed @ torch.linalg.inv(vectors)).real

@@ -1,0 +1,187 @@
+"""One generator for every angle, z(theta) = z exp(theta A) (notebook 30).
+
+Latents are row vectors, as in latent_maps.py. Of N angles 2 pi j / N, L_j maps latents to those of
+images turned by the j-th. Where the L_j are a representation of the turns, L_j = exp(theta_j A), all
+eigenvalues of A are i k with whole frequencies k, and
+
+    P_k = 1 / N sum over j of exp(-i k theta_j) L_j
+
+is the projector to the latents of frequency k; its trace is the frequency's multiplicity. N angles
+tell k from k + N no more than a wheel in a film does its turns. A is per radian; all is in float64.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from lavae_companion.results.words import on_eigenvalues
+from lavae_core.augmentations import to_float
+from lavae_core.errors import InvalidInputError, require_whole
+from lavae_core.latent_maps import Moments, fit_exact
+
+CLIP = 0.01  # of the pixels of PCA, which are no probabilities
+
+
+def radians(count: int) -> Tensor:
+    """(N,): the angles of a whole turn, 0 first.
+
+    Raises InvalidInputError unless the count is an even whole number from 4: an odd one cannot tell
+    whether frequencies are missing.
+    """
+    require_whole("the number of angles", count, 4)
+    if count % 2:
+        raise InvalidInputError(f"the number of angles must be even, got {count}")
+    return 2 * math.pi * torch.arange(count, dtype=torch.float64) / count
+
+
+def from_every_angle(mu: Tensor) -> Tensor:
+    """Latents (N, n, d) of N angles as pairs from each of them: (N, N n, d), of which row j is turned
+    by the j-th angle against row 0."""
+    return torch.stack([mu.roll(-turn, 0).flatten(0, 1) for turn in range(len(mu))])
+
+
+def moments(mu: Tensor) -> Moments:
+    """Moments of posterior means (1 + M, n, d), the first of them those that are mapped."""
+    return Moments(mu, torch.zeros_like(mu))
+
+
+def turn_maps(mu: Tensor) -> Tensor:
+    """(N, d, d): for each angle a least-squares map, the identity for the first. mu: (N, n, d).
+
+    Raises InvalidInputError as `fit_exact`.
+    """
+    maps = fit_exact(moments(mu), (None,) * (len(mu) - 1)).double()
+    return torch.cat([torch.eye(mu.shape[-1]).to(maps)[None], maps])
+
+
+def projectors(maps: Tensor) -> Tensor:
+    """P_k (N, d, d), complex, of maps (N, d, d): k = 0, ..., N / 2 - 1, N / 2, then -N / 2 + 1, ..., -1."""
+    return torch.fft.fft(maps, dim=0) / len(maps)
+
+
+def multiplicities(projected: Tensor) -> Tensor:
+    """(N / 2,): the trace of P_k for k = 0, ..., N / 2 - 1; a frequency k > 0 has as many at -k.
+
+    Raises InvalidInputError where more than half a dimension is at N / 2: there are too few angles.
+    """
+    traces = projected.diagonal(dim1=1, dim2=2).sum(1).real
+    highest = len(projected) // 2
+    if traces[highest] > 0.5:
+        raise InvalidInputError(
+            f"{len(projected)} angles hold frequencies below {highest}, and {traces[highest]:.1f} "
+            f"latent dimensions turn {highest} times or more in a turn; give more angles"
+        )
+    return traces[:highest]
+
+
+def whole(traces: Tensor, dims: int) -> list[int]:
+    """The whole multiplicities nearest to `traces` that fill `dims` dimensions: each unit goes to the
+    frequency that lacks most. One of k > 0 takes two dimensions."""
+    counts, left = [0] * len(traces), dims
+    while left:
+        allowed = len(traces) if left > 1 else 1
+        lacking = [float(traces[k]) - counts[k] for k in range(allowed)]
+        k = lacking.index(max(lacking))
+        counts[k] += 1
+        left -= 2 if k else 1
+    return counts
+
+
+def of_projectors(projected: Tensor) -> Tensor:
+    """The generator (d, d) whose eigenvectors of frequency k are the leading ones of the range of
+    P_k: exp(2 pi A) is the identity. Raises InvalidInputError as `multiplicities`."""
+    counts = whole(multiplicities(projected), projected.shape[-1])
+    vectors, frequencies = [], []
+    for k, count in enumerate(counts):
+        leading = torch.linalg.svd(projected[k])[0][:, :count]
+        vectors += [leading, leading.conj()] if k else [leading]
+        frequencies += [k] * count + ([-k] * count if k else [])
+    basis = torch.cat(vectors, dim=1)
+    values = torch.diag(1j * torch.tensor(frequencies, dtype=torch.float64)).to(basis)
+    return (basis @ values @ torch.linalg.inv(basis)).real
+
+
+def of_map(matrix: Tensor, angle: float) -> Tensor:
+    """The logarithm of a map (d, d), per radian: frequencies up to pi / angle."""
+    return on_eigenvalues(matrix, lambda values: values.log() / angle)
+
+
+def rounded(generator: Tensor) -> Tensor:
+    """The generator with each eigenvalue a + i b replaced by i round(b)."""
+    return on_eigenvalues(generator, lambda values: 1j * values.imag.round())
+
+
+def fit(of: Moments, angles: Tensor, start: Tensor, keep: bool = False) -> Tensor:
+    """The generator at a minimum near `start` of the expected error of z exp(theta A).
+
+    of: moments of latents and of those turned by each of `angles` (M,). keep: among Q^-1 start Q, which
+    have the eigenvalues of `start`. By L-BFGS.
+    """
+    identity = torch.eye(len(start)).to(start)
+    change = torch.zeros_like(start, requires_grad=True)
+
+    def generator() -> Tensor:
+        basis = identity + change
+        return torch.linalg.solve(basis, start @ basis) if keep else start + change
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = of.expected_error(at(generator(), angles))
+        loss.backward()
+        return loss
+
+    optimizer = torch.optim.LBFGS(
+        [change], max_iter=300, tolerance_grad=1e-9, tolerance_change=1e-12, history_size=50,
+        line_search_fn="strong_wolfe",
+    )  # fmt: skip
+    optimizer.step(closure)
+    return generator().detach()
+
+
+def at(generator: Tensor, angles: Tensor) -> Tensor:
+    """exp(theta A) (M, d, d) for each of `angles` (M,)."""
+    return torch.linalg.matrix_exp(angles.to(generator)[:, None, None] * generator)
+
+
+def eigenvalues(generator: Tensor) -> Tensor:
+    """(d,), complex: a + i b turns b times in a turn, and grows by exp(2 pi a)."""
+    return torch.linalg.eigvals(generator)
+
+
+def from_whole(generator: Tensor) -> float:
+    """The largest distance of a frequency from a whole number; of no information, near 1/2."""
+    imaginary = eigenvalues(generator).imag
+    return (imaginary - imaginary.round()).abs().max().item()
+
+
+def closure(generator: Tensor) -> float:
+    """||exp(2 pi A) - 1||_F / sqrt(d): 0 where a whole turn is the identity."""
+    turn = torch.linalg.matrix_exp(2 * math.pi * generator)
+    return ((turn - torch.eye(len(turn)).to(turn)).norm() / len(turn) ** 0.5).item()
+
+
+def idempotence(projected: Tensor) -> float:
+    """The largest ||P_k^2 - P_k||_F: 0 for projectors."""
+    return torch.linalg.matrix_norm(projected @ projected - projected).max().item()
+
+
+class Components:
+    """Principal components of uint8 images (n, 28, 28), of variance 1, as an autoencoder: the first
+    `count` are the latents, and `decode` returns the logits of pixels clipped to [CLIP, 1 - CLIP]."""
+
+    def __init__(self, images: Tensor, count: int):
+        x = to_float(images).flatten(1).double()
+        self._mean = x.mean(0)
+        values, directions = torch.linalg.eigh((x - self._mean).t() @ (x - self._mean) / len(x))
+        self._directions = directions[:, -count:].flip(1) * values[-count:].flip(0).sqrt()
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (N, 1, 28, 28) to components and log-variances of 0, each (N, count)."""
+        z = (x.flatten(1).double() - self._mean) @ torch.linalg.pinv(self._directions).t()
+        return z.float(), torch.zeros_like(z).float()
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Components (N, count) to logits (N, 1, 28, 28)."""
+        pixels = self._mean + z.double() @ self._directions.t()
+        return torch.logit(pixels.clamp(CLIP, 1 - CLIP)).float().view(-1, 1, 28, 28)
