@@ -23,12 +23,14 @@ from lavae_companion.figures.digits import digit_rows
 from lavae_companion.figures.groups import cayley_graphs, on_integers
 from lavae_companion.figures.latent import Walk, animation, latent_path, matrices, stations
 from lavae_companion.figures.turntable import turntable
+from lavae_companion.figures.turning import by_angle, frequencies, turning
 
 plt.style.use(["default", Path(__file__).with_name("companion.mplstyle")])
 
 __all__ = [
-    "Walk", "animation", "architecture", "augmentation_graph", "bands", "bars", "by_length",
-    "cayley_graphs", "curves", "digit_rows", "dots", "frontier", "heatmap", "intervals", "latent_path", "layers",
-    "matrices", "on_integers", "projections", "quartile_curves", "recursion_paths", "scatter_by_pair",
-    "spectra", "stations", "turntable", "waterfall",
+    "Walk", "animation", "architecture", "augmentation_graph", "bands", "bars", "by_angle",
+    "by_length", "cayley_graphs", "curves", "digit_rows", "dots", "frequencies", "frontier",
+    "heatmap", "intervals", "latent_path", "layers", "matrices", "on_integers", "projections",
+    "quartile_curves", "recursion_paths", "scatter_by_pair", "spectra", "stations", "turning",
+    "turntable", "waterfall",
 ]  # fmt: skip

@@ -78,6 +78,9 @@ def _figures() -> dict[str, plt.Figure]:
         "intervals": figures.intervals(_claims(), "t"),
         "matrices": figures.matrices({"L1": torch.eye(4), "L2": -torch.eye(4)}, "t"),
         "stations": figures.stations(_walk(), "t"),
+        "angles": figures.by_angle(pd.DataFrame({"a": [1.0, 2], "b": [1.0, np.nan]}, [0, 90]), "t", "cost"),
+        "frequencies": figures.frequencies(
+            {"free": torch.tensor([1j, -1j, 0])}, pd.DataFrame({"VAE": [1.0, 1]}), "t"),
     }  # fmt: skip
 
 
@@ -143,6 +146,8 @@ def test_every_axis_of_a_chart_has_a_name():
     assert [x for x, _ in names["waterfall"]] == ["BCE"] * 3 + [""]
     assert names["spectra"] == [("kept", "y"), ("kept", "")]
     assert names["lengths"] == [("letters", "BCE")]
+    assert names["angles"] == [("angle in degrees", "cost")]
+    assert all(x and y for x, y in names["frequencies"])
     assert names["heatmap"][0] == ("evaluated", "trained")
     assert names["dots"][0][0] == names["bars"][0][1] == "BCE"
     assert names["intervals"][0][0]
@@ -176,6 +181,16 @@ def test_an_animation_shows_each_station_while_it_is_there(tmp_path):
     assert last.texts[0].get_text() == "z L1 L1$^{-1}$"
     assert np.allclose(last.axes[0].images[0].get_array(), frames[-1])
     assert np.allclose(last.axes[1].images[0].get_array(), walk.truth[-1] / 255)
+
+
+def test_a_turning_digit_and_its_eigenvalues_turn_together(tmp_path):
+    frames = uint8_images(4)
+    made = figures.turning({"truth": frames}, torch.tensor([[0.0, 1], [-1, 0]]), "t")
+    made.save(tmp_path / "a.gif", writer="pillow", dpi=30)
+    digit, circle = made._fig.axes
+    assert np.allclose(digit.images[0].get_array(), frames[3] / 255)
+    placed = np.asarray(circle.collections[0].get_offsets())
+    assert np.allclose(placed, [[0, 1], [0, -1]]) or np.allclose(placed, [[0, -1], [0, 1]])
 
 
 @pytest.mark.parametrize("count", [2, 4, 7])
