@@ -20,6 +20,7 @@ from lavae_core.augmentations import to_float
 from lavae_core.errors import InvalidInputError, require_whole
 from lavae_core.latent_maps import Moments, fit_exact
 
+FADE = -4.0  # eigenvalue of a direction of no frequency: a fifth is left after 22.5 degrees
 CLIP = 0.01  # of the pixels of PCA, which are no probabilities
 
 
@@ -76,12 +77,14 @@ def multiplicities(projected: Tensor) -> Tensor:
 
 
 def whole(traces: Tensor, dims: int) -> list[int]:
-    """The whole multiplicities nearest to `traces` that fill `dims` dimensions: each unit goes to the
-    frequency that lacks most. One of k > 0 takes two dimensions."""
+    """Whole multiplicities near `traces` that take at most `dims` dimensions, one of k > 0 two: each
+    unit goes to the frequency that lacks most, as long as it lacks half. The rest is half pairs."""
     counts, left = [0] * len(traces), dims
     while left:
         allowed = len(traces) if left > 1 else 1
         lacking = [float(traces[k]) - counts[k] for k in range(allowed)]
+        if max(lacking) < 0.5:
+            break
         k = lacking.index(max(lacking))
         counts[k] += 1
         left -= 2 if k else 1
@@ -89,17 +92,20 @@ def whole(traces: Tensor, dims: int) -> list[int]:
 
 
 def of_projectors(projected: Tensor) -> Tensor:
-    """The generator (d, d) whose eigenvectors of frequency k are the leading ones of the range of
-    P_k: exp(2 pi A) is the identity. Raises InvalidInputError as `multiplicities`."""
-    counts = whole(multiplicities(projected), projected.shape[-1])
-    vectors, frequencies = [], []
-    for k, count in enumerate(counts):
+    """The generator (d, d) that turns the leading n_k directions of the range of P_k exactly k times in
+    a turn, n_k as by `whole`; directions in no such range fade (FADE). Raises InvalidInputError as
+    `multiplicities`."""
+    dims = projected.shape[-1]
+    vectors, values = [], []
+    for k, count in enumerate(whole(multiplicities(projected), dims)):
         leading = torch.linalg.svd(projected[k])[0][:, :count]
         vectors += [leading, leading.conj()] if k else [leading]
-        frequencies += [k] * count + ([-k] * count if k else [])
+        values += [1j * k] * count + ([-1j * k] * count if k else [])
     basis = torch.cat(vectors, dim=1)
-    values = torch.diag(1j * torch.tensor(frequencies, dtype=torch.float64)).to(basis)
-    return (basis @ values @ torch.linalg.inv(basis)).real
+    rest = torch.linalg.svd(basis)[0][:, len(values) :]  # orthogonal to all ranges
+    basis = torch.cat([basis, rest], dim=1)
+    values = torch.tensor(values + [FADE] * rest.shape[1], dtype=basis.dtype)
+    return (basis @ torch.diag(values).to(basis) @ torch.linalg.inv(basis)).real
 
 
 def of_map(matrix: Tensor, angle: float) -> Tensor:
@@ -107,9 +113,16 @@ def of_map(matrix: Tensor, angle: float) -> Tensor:
     return on_eigenvalues(matrix, lambda values: values.log() / angle)
 
 
+def fades(values: Tensor) -> Tensor:
+    """Which eigenvalues (d,) of a generator lose half or more of a latent in a turn, (d,) bool."""
+    return torch.exp(2 * math.pi * values.real) < 0.5
+
+
 def rounded(generator: Tensor) -> Tensor:
-    """The generator with each eigenvalue a + i b replaced by i round(b)."""
-    return on_eigenvalues(generator, lambda values: 1j * values.imag.round())
+    """The generator with each eigenvalue a + i b replaced by i round(b), but for those that fade."""
+    return on_eigenvalues(
+        generator, lambda values: torch.where(fades(values), values, 1j * values.imag.round())
+    )
 
 
 def fit(of: Moments, angles: Tensor, start: Tensor, keep: bool = False) -> Tensor:

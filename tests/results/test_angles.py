@@ -83,10 +83,32 @@ def test_a_map_that_is_no_representation_has_no_projectors():
     assert angles.idempotence(projected) > 0.01
 
 
-def test_whole_multiplicities_fill_all_dimensions():
-    assert angles.whole(torch.tensor([2.4, 1.9, 1.4]), 9) == [3, 2, 1]
+def test_whole_multiplicities_take_no_more_than_all_dimensions():
+    assert angles.whole(torch.tensor([2.4, 1.9, 1.4]), 9) == [2, 2, 1]
     assert angles.whole(torch.tensor([1.6, 1.2]), 4) == [2, 1]
-    assert angles.whole(torch.tensor([0.0, 2.0]), 5) == [1, 2]
+    assert angles.whole(torch.tensor([0.0, 2.0]), 5) == [0, 2]
+    assert angles.whole(torch.tensor([1.0, 1.0, 0.5]), 4) == [1, 1, 0]
+
+
+def test_half_a_pair_fades_and_the_others_stay_exact():
+    """Latents without one of the two dimensions of a pair of frequency 3."""
+    whole = torch.block_diag(
+        torch.zeros(1, 1), *[torch.tensor([[0.0, k], [-k, 0]]) for k in (1.0, 3)]
+    )
+    mu = latents(whole.double())[:, :, :4]
+    projected = angles.projectors(angles.turn_maps(angles.from_every_angle(mu)))
+    traces = angles.multiplicities(projected)
+    assert_close(traces, torch.tensor([1.0, 1, 0, 0.5, 0, 0, 0, 0]).double(), atol=0.05, rtol=0)
+    values = angles.eigenvalues(angles.of_projectors(projected))
+    assert_close(values[angles.fades(values)].real, torch.tensor([angles.FADE]).double())
+    kept = values[~angles.fades(values)]
+    assert_close(kept.imag.sort().values, torch.tensor([-1.0, 0, 1]).double(), atol=1e-6, rtol=0)
+    assert kept.real.abs().max() < 1e-6
+    fading = torch.block_diag(
+        torch.tensor([[-3.0]]), torch.tensor([[0.0, 1.1], [-1.1, 0]])
+    ).double()
+    turning = torch.block_diag(torch.tensor([[-3.0]]), torch.tensor([[0.0, 1], [-1, 0]])).double()
+    assert_close(angles.rounded(fading), turning)
 
 
 def test_every_way_to_a_generator_finds_the_known_one():
