@@ -45,7 +45,7 @@ def pixel_permutation(name: str) -> Tensor:
         raise InvalidInputError(
             f"{name} is drawn at random: it generates no group of pixels' moves"
         )
-    low, high = (augmentations.apply(name, (each).to(torch.uint8)).flatten().long()
+    low, high = (augmentations.apply(name, each.to(torch.uint8)).flatten().long()
                  for each in (numbers % 256, numbers // 256))  # fmt: skip
     moved = low + 256 * high
     if not torch.equal(moved.sort().values, numbers.flatten()):
@@ -156,8 +156,8 @@ class Components:
 
 
 def moments(latents: Tensor) -> Moments:
-    """Moments of latents (1 + k, n, d), the originals' first."""
-    return Moments(latents, torch.zeros_like(latents))
+    """Moments of latents (1 + k, n, d), the originals' first; on the CPU, as all that is made of them."""
+    return Moments(latents.cpu(), torch.zeros(latents.shape))
 
 
 def descend(parameter: Tensor, loss: Callable[[], Tensor]) -> None:
@@ -185,7 +185,7 @@ def fit(given: Moments, relators: Sequence[str] = (), weight: float = 1.0) -> La
     identity for the augmentations, large ones remain. Raises InvalidInputError as `fit_exact`.
     """
     start = fit_exact(given, (None,) * len(given.cross), 0.0)
-    maps = LatentMaps(len(start), start.shape[-1]).double().to(start.device)
+    maps = LatentMaps(len(start), start.shape[-1]).double()
     maps.matrices.data = start.double()
     identity = torch.eye(start.shape[-1]).to(maps.matrices)
     if relators:
@@ -225,9 +225,14 @@ def represent(given: Moments, orbit: Orbit, near: LatentMaps) -> Represented:
 # -- what they cost --------------------------------------------------------------------------------
 
 
+def mapped(z: Tensor, matrix: Tensor) -> Tensor:
+    """Latents z (N, d) under a matrix (d, d), multiplied in float64."""
+    return (z.double() @ matrix.to(z.device, torch.float64)).to(z)
+
+
 def cost(decode: Callable, z: Tensor, matrix: Tensor, target: Tensor) -> float:
-    """Mean BCE of latents (N, d), mapped by a matrix in float64 and decoded, against a target."""
-    return image_scores(decode, (z.double() @ matrix.double()).to(z), target)[0].mean().item()
+    """Mean BCE of latents (N, d), mapped by a matrix and decoded, against a target (N, 28, 28)."""
+    return image_scores(decode, mapped(z, matrix), target)[0].mean().item()
 
 
 def costs(decode: Callable, z: Tensor, matrices: Tensor, images: Tensor) -> list[float]:
@@ -259,7 +264,7 @@ def retrieved(z: Tensor, matrices: Tensor, own: Tensor) -> float:
     mapped latent z L(g) (N, d) should be. z: (N, d)."""
     bank, right = own.flatten(0, 1), 0
     for place, matrix in enumerate(matrices):
-        nearest = torch.cdist((z.double() @ matrix.double()).to(z), bank).argmin(1)
+        nearest = torch.cdist(mapped(z, matrix), bank).argmin(1)
         right += (nearest == place * len(z) + torch.arange(len(z)).to(z.device)).sum().item()
     return right / (len(matrices) * len(z))
 
