@@ -20,7 +20,7 @@ from lavae_core.latent_maps import letters
 from lavae_core.models import encode
 
 VIEW = "application/vnd.jupyter.widget-view+json"
-STATIONS = 5  # that fit a picture: the last ones
+STATIONS, LETTERS = 5, 4  # that fit a picture and the caption of a station: the last ones
 
 
 class Explorer:
@@ -92,9 +92,15 @@ class Explorer:
     def figure(self) -> Figure:
         """The last stations: in image space, as latents, and decoded."""
         walk, _ = self.walk()
-        parts = (walk.words, walk.names, walk.truth, walk.z, walk.decoded)
+        words = [_shortened(word) for word in walk.words]
+        parts = (words, walk.names, walk.truth, walk.z, walk.decoded)
         word = walk.words[-1] or "no map"
         return stations(Walk(*(part[-STATIONS:] for part in parts)), f"{self.family}: {word}")
+
+
+def _shortened(word: str) -> str:
+    pressed = word.split()
+    return word if len(pressed) <= LETTERS else " ".join(["...", *pressed[1 - LETTERS :]])
 
 
 class Buttons:

@@ -79,7 +79,8 @@ def stations(walk: Walk, title: str) -> Figure:
         top.set_title(walk.names[place], fontsize=8)
         middle.set_title(walk.captions()[place], fontsize=8, color=OTHER_COLOURS[0])
         _point(middle, bottom, (0.5, 0), (0.5, 1), "decode")
-    _point(axes[0, 0], axes[1, 0], (0.5, 0), (0.5, 1.2), "encode")
+    if not walk.words[0]:  # else the walk began earlier
+        _point(axes[0, 0], axes[1, 0], (0.5, 0), (0.5, 1.2), "encode")
     for place, letter in enumerate(walk.letters()):
         _point(*axes[1, place : place + 2], (1, 0.5), (0, 0.5), _formula(letter))
         _point(*axes[0, place : place + 2], (1, 0.5), (0, 0.5), _in_image_space(letter))

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from made_up import FLIPS, spread, uint8_images
+from matplotlib.text import Text
 
 from lavae_companion.data import ImageSet
 from lavae_companion.results import scores
@@ -76,6 +77,14 @@ def test_each_click_shows_another_picture():
     shows_another([])
     buttons.undo.click()  # there is nothing to take back
     assert explorer.pressed == []
+
+
+def test_a_picture_of_a_long_word_has_its_last_stations():
+    figure = Explorer(study(), FLIPS, 3, "L1^3 L2 L1^-1 L2^2").figure()
+    captions = [axis.get_title() for axis in figure.axes if axis.get_title().startswith("z")]
+    assert len(captions) == 5
+    assert captions[-1].count("L") == 3 and "..." in captions[-1]
+    assert "encode" not in [text.get_text() for text in figure.findobj(Text)]
 
 
 def test_only_the_widgets_are_shown(monkeypatch):
