@@ -7,11 +7,13 @@ import torch
 from made_up import normal, uint8_images
 from torch.testing import assert_close
 
+from lavae_companion import store
 from lavae_companion.beyond import angles, turned
 from lavae_companion.beyond.turned import TurnedFromPrincipal, TurnedStart, TurnedVAE, TurningCVAE
 from lavae_companion.comparisons import CVAE
 from lavae_companion.experiments import load_or_train
 from lavae_companion.profiles import Start
+from lavae_companion.study import Study
 from lavae_core.augmentations import to_float
 from lavae_core.errors import InvalidInputError
 from lavae_core.models import encode
@@ -182,6 +184,18 @@ def test_the_cvae_is_trained_on_its_condition(setting):
     assert_close(losses["reconstruction"], expected)
     trained = load_or_train(TurningCVAE(setting, 45.0, Schedule(epochs=0.5, batch=8, warmup=0)))
     assert trained.encoder.to_mu.in_features == 6274
+
+
+def test_the_models_of_a_profile(mnist, home, monkeypatch):
+    """The CVAE decodes as many images as stage 1 is trained on, and each has a key of its own."""
+    monkeypatch.setattr(turned, "load_or_train", lambda experiment: experiment)
+    study = Study("smoke")
+    stage1, few, all_angles = turned.vae(study), turned.cvae(study, 45), turned.cvae(study, 360)
+    assert stage1.start.schedule == study.profile.start
+    assert few.schedule.epochs == turned.TURNS * stage1.schedule.epochs
+    assert len({store.key_of(each.spec()) for each in (stage1, few, all_angles)}) == 3
+    paper = turned.vae(Study("paper"))
+    assert (paper.KIND, paper.start) == (stage1.KIND, None)
 
 
 REFUSED = {

@@ -5,6 +5,7 @@ import torch
 from made_up import FLIPS, Perfect, spread, uint8_images
 from torch.testing import assert_close
 
+from lavae_companion import store
 from lavae_companion.beyond import conditions
 from lavae_companion.beyond.conditions import (
     CODES,
@@ -17,6 +18,7 @@ from lavae_companion.beyond.conditions import (
 )
 from lavae_companion.comparisons import CVAE, LavaeStyleObjective
 from lavae_companion.experiments import load_or_train
+from lavae_companion.study import Study
 from lavae_core.augmentations import Family
 from lavae_core.errors import InvalidInputError
 from lavae_core.models import LAVAE
@@ -145,3 +147,17 @@ REFUSED = {
 def test_requests_that_are_refused(ask, value):
     with pytest.raises(InvalidInputError, match=value):
         ask()
+
+
+def test_the_models_of_a_profile_are_trained_on_as_many_images(mnist, home, monkeypatch):
+    monkeypatch.setattr(conditions, "load_or_train", lambda experiment: experiment)
+    study = Study("smoke")
+    coded, bound = (conditions.coded(study, FLIPS, "signs", each) for each in (False, True))
+    assert 3 * coded.schedule.epochs == 4 * bound.schedule.epochs == 4 * study.profile.base.epochs
+    prescribed = conditions.prescribed(study, FLIPS, 4)
+    assert prescribed.schedule == study.profile.base and prescribed.k == prescribed.spec()["k"] == 4
+    assert prescribed.start == study.stage1(FLIPS).start
+    known = conditions.class_vae(study, FLIPS)
+    assert known.schedule.epochs == study.profile.base.epochs
+    keys = {store.key_of(each.spec()) for each in (coded, bound, prescribed, known)}
+    assert len(keys) == 4
