@@ -15,13 +15,12 @@ import math
 import torch
 from torch import Tensor
 
+from lavae_companion.beyond.groups import descend, moments
 from lavae_companion.results.words import on_eigenvalues
-from lavae_core.augmentations import to_float
 from lavae_core.errors import InvalidInputError, require_whole
 from lavae_core.latent_maps import Moments, fit_exact
 
 FADE = -4.0  # eigenvalue of a direction of no frequency: a fifth is left after 22.5 degrees
-CLIP = 0.01  # of the pixels of PCA, which are no probabilities
 
 
 def radians(count: int) -> Tensor:
@@ -40,11 +39,6 @@ def from_every_angle(mu: Tensor) -> Tensor:
     """Latents (N, n, d) of N angles as pairs from each of them: (N, N n, d), of which row j is turned
     by the j-th angle against row 0."""
     return torch.stack([mu.roll(-turn, 0).flatten(0, 1) for turn in range(len(mu))])
-
-
-def moments(mu: Tensor) -> Moments:
-    """Moments of posterior means (1 + M, n, d), the first of them those that are mapped."""
-    return Moments(mu, torch.zeros_like(mu))
 
 
 def turn_maps(mu: Tensor) -> Tensor:
@@ -132,24 +126,14 @@ def fit(of: Moments, angles: Tensor, start: Tensor, keep: bool = False) -> Tenso
     have the eigenvalues of `start`. By L-BFGS.
     """
     identity = torch.eye(len(start)).to(start)
-    change = torch.zeros_like(start, requires_grad=True)
+    change = torch.zeros_like(start)
 
     def generator() -> Tensor:
         basis = identity + change
         return torch.linalg.solve(basis, start @ basis) if keep else start + change
 
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = of.expected_error(at(generator(), angles))
-        loss.backward()
-        return loss
-
-    optimizer = torch.optim.LBFGS(
-        [change], max_iter=300, tolerance_grad=1e-9, tolerance_change=1e-12, history_size=50,
-        line_search_fn="strong_wolfe",
-    )  # fmt: skip
-    optimizer.step(closure)
-    return generator().detach()
+    descend(change, lambda: of.expected_error(at(generator(), angles)))
+    return generator()
 
 
 def at(generator: Tensor, angles: Tensor) -> Tensor:
@@ -177,24 +161,3 @@ def closure(generator: Tensor) -> float:
 def idempotence(projected: Tensor) -> float:
     """The largest ||P_k^2 - P_k||_F: 0 for projectors."""
     return torch.linalg.matrix_norm(projected @ projected - projected).max().item()
-
-
-class Components:
-    """Principal components of uint8 images (n, 28, 28), of variance 1, as an autoencoder: the first
-    `count` are the latents, and `decode` returns the logits of pixels clipped to [CLIP, 1 - CLIP]."""
-
-    def __init__(self, images: Tensor, count: int):
-        x = to_float(images).flatten(1).double()
-        self._mean = x.mean(0)
-        values, directions = torch.linalg.eigh((x - self._mean).t() @ (x - self._mean) / len(x))
-        self._directions = directions[:, -count:].flip(1) * values[-count:].flip(0).sqrt()
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (N, 1, 28, 28) to components and log-variances of 0, each (N, count)."""
-        z = (x.flatten(1).double() - self._mean) @ torch.linalg.pinv(self._directions).t()
-        return z.float(), torch.zeros_like(z).float()
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Components (N, count) to logits (N, 1, 28, 28)."""
-        pixels = self._mean + z.double() @ self._directions.t()
-        return torch.logit(pixels.clamp(CLIP, 1 - CLIP)).float().view(-1, 1, 28, 28)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lavae_companion import data
+from lavae_companion.beyond.prescribed import PrescribedObjective
 from lavae_companion.comparisons import CVAE, LavaeStyleObjective
 from lavae_companion.experiments import (
     Experiment,
@@ -27,7 +28,6 @@ from lavae_core.errors import InvalidInputError, require_known, require_whole
 from lavae_core.losses import negative_elbo, posterior_samples
 from lavae_core.models import CHUNK, LAVAE
 from lavae_core.objectives import Objective
-from lavae_core.through_maps import ThroughMapsObjective
 from lavae_core.training import Schedule
 
 # Conditions of "", A1, A2 and A1 A2. A sum of one-hots is the paper's request for a composition, and
@@ -122,19 +122,12 @@ def prescribed_maps(latent_dim: int, k: int) -> Tensor:
     return torch.diag_embed(torch.tensor(signs, dtype=torch.float32).t())
 
 
-class PrescribedObjective(ThroughMapsObjective):
-    """Training through the model's own maps, which stay as they are."""
-
-    def _maps(self, mu: Tensor) -> Tensor:
-        return self.module.maps.matrices.double()
-
-
 @dataclass(frozen=True)
 class Prescribed(TrainedThroughMaps):
     """Encoder and decoder trained through `prescribed_maps` on k dimensions. The composition is in
     stage 1, but never mapped."""
 
-    KIND = "prescribed"
+    KIND = "prescribed_signs"
     k: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from lavae_companion import store
 from lavae_companion.beyond import angles, turned
+from lavae_companion.beyond.groups import moments
 from lavae_companion.beyond.turned import TurnedFromPrincipal, TurnedStart, TurnedVAE, TurningCVAE
 from lavae_companion.comparisons import CVAE
 from lavae_companion.experiments import load_or_train
@@ -115,10 +116,10 @@ def test_half_a_pair_fades_and_the_others_stay_exact():
 
 def test_every_way_to_a_generator_finds_the_known_one():
     true, by = known(), angles.radians(N)[1:]
-    of, start = angles.moments(latents(true)), known() + 0.03 * normal(8, 8, seed=2).double()
+    of, start = moments(latents(true)), known() + 0.03 * normal(8, 8, seed=2).double()
     assert_close(angles.of_map(angles.at(true, by[:1])[0], by[0].item()), true)
     assert_close(angles.fit(of, by, start), true, atol=1e-4, rtol=0)
-    few = angles.moments(latents(true)[:3])
+    few = moments(latents(true)[:3])
     assert_close(angles.fit(few, by[:2], start), true, atol=1e-4, rtol=0)
     exact = angles.fit(of, by, angles.rounded(start), keep=True)
     assert_close(exact, true, atol=1e-4, rtol=0)
@@ -135,17 +136,6 @@ def test_a_decaying_generator_does_not_close():
     assert_close(angles.rounded(decaying), known())
     uneven = known([0, 1.3])
     assert angles.from_whole(uneven) == pytest.approx(0.3)
-
-
-def test_components_decode_what_they_encode():
-    images = uint8_images(40)
-    model = angles.Components(images, 39)
-    x = to_float(images)
-    z, _ = model.encode(x)
-    assert_close(z.double().var(0, correction=0), torch.ones(39).double(), atol=1e-4, rtol=0)
-    assert_close(model.decode(z).sigmoid(), x.clamp(0.01, 0.99), atol=1e-3, rtol=0)
-    few = angles.Components(images, 2)
-    assert (few.decode(few.encode(x)[0]).sigmoid() - x).abs().mean() > 0.1
 
 
 # -- training -------------------------------------------------------------------------------------

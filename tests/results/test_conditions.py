@@ -14,8 +14,8 @@ from lavae_companion.beyond.conditions import (
     CodedCVAE,
     CodedObjective,
     Prescribed,
-    PrescribedObjective,
 )
+from lavae_companion.beyond.prescribed import PrescribedObjective
 from lavae_companion.comparisons import CVAE, LavaeStyleObjective
 from lavae_companion.experiments import load_or_train
 from lavae_companion.study import Study
@@ -74,7 +74,7 @@ def test_prescribed_maps_are_commuting_involutions_on_k_dimensions():
 def test_training_goes_through_the_prescribed_maps():
     model, images = spread(LAVAE()), uint8_images(4, 3)
     model.maps.matrices.data = conditions.prescribed_maps(16, 4)
-    objective = PrescribedObjective(model, images, [1, 2])
+    objective = PrescribedObjective(model, images, [1, 2], 1.0, False)
     losses = objective.losses(torch.arange(3), source())
     assert torch.equal(model.maps.matrices, conditions.prescribed_maps(16, 4))
     noise = torch.randn(12, 16, generator=source())
