@@ -21,17 +21,18 @@ from lavae_companion.beyond.representations import (
     multiplicities,
     whole_multiplicities,
 )
-from lavae_companion.experiments import N_FITTED, TrainedVAE, at_epochs, load_or_train
+from lavae_companion.experiments import TrainedVAE, at_epochs, load_or_train
 from lavae_companion.results.scores import image_scores
 from lavae_companion.results.words import Word
 from lavae_companion.study import Study
 from lavae_core import augmentations
 from lavae_core.augmentations import SIDE, Family, to_float
-from lavae_core.errors import InvalidInputError, require_whole
+from lavae_core.errors import InvalidInputError
 from lavae_core.latent_maps import LatentMaps, Moments, fit_exact, letters
 from lavae_core.models import LAVAE, encode_variants
 
 TIMES_BASE = 1.5  # epochs of an orbit over those of a pair: 5,625 steps of 128 in profile quick
+N_ORIGINALS = 5000  # that maps are fitted to
 CLIPS = (0.1, 0.03, 0.01, 0.003, 0.001)  # of a linear decoder's pixels
 
 
@@ -70,15 +71,6 @@ class Orbit:
         self.family = Family(names, tuple(word.replace("L", "A") for word in self.group.words))
         self.parts = irreps(self.group)
 
-    def without(self, count: int) -> Family:
-        """The family without its last `count` elements, the longest words.
-
-        Raises InvalidInputError where a generator would be among them, or for no element.
-        """
-        most = len(self.family.words) - 1 - len(self._steps)
-        require_whole("the number of elements left out", count, 1, most)
-        return Family(self.family.generators, self.family.words[:-count])
-
     def moved(self, pixels: Tensor, word: str) -> Tensor:
         """Images or logits (..., 28, 28) under a word of generators."""
         flat = pixels.flatten(-2)
@@ -102,7 +94,7 @@ class Orbit:
 
 
 def stage1(study: Study, family: Family) -> TrainedVAE:
-    """Stage 1 of an orbit, or of a part of it; not yet trained."""
+    """Stage 1 of an orbit; not yet trained."""
     plain = study.stage1(family)
     return at_epochs(plain, TIMES_BASE * plain.schedule.epochs)
 
@@ -116,7 +108,7 @@ def training_images(study: Study, family: Family) -> Tensor:
     """uint8 (V, n, 28, 28) on the device: what maps are fitted to."""
     setting = study.setting
     images = augmentations.variants(
-        setting.originals()[:N_FITTED], family, split="train", seed=setting.seed
+        setting.originals()[:N_ORIGINALS], family, split="train", seed=setting.seed
     )
     return images.to(setting.runtime.device)
 

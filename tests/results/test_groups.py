@@ -37,7 +37,6 @@ def test_an_orbit_has_the_variants_of_its_group():
     for word, image in zip(SQUARE.group.words, images, strict=True):
         assert torch.equal(SQUARE.moved(IMAGES, word), image)
     assert len({image.numpy().tobytes() for image in images}) == 8
-    assert SQUARE.without(3).words == SQUARE.family.words[:5]
 
 
 def test_the_same_group_of_other_generators():
@@ -128,8 +127,6 @@ REFUSED = {
     "an unknown augmentation": (lambda: Orbit("flip_lr,flap"), "flap"),
     "one that is drawn": (lambda: Orbit("flip_lr,shear_x"), "shear_x"),
     "one that changes pixels": (lambda: Orbit("mini_image"), "mini_image"),
-    "no element left out": (lambda: SQUARE.without(0), "0"),
-    "a generator left out": (lambda: SQUARE.without(6), "6"),
     "another group": (lambda: SQUARE.places_of(FLIPS), "flip_ud"),
     "latents that do not vary": (lambda: groups.fit(groups.moments(torch.zeros(3, 50, 4))), "singular"),
 }  # fmt: skip

@@ -56,7 +56,6 @@ EDITS = {
     "28": {
         "generators": TURNS,
         "more_generators": "rotate_ccw,rotate_cw",
-        "n_held_out": 1,
         "n_words": 2,
         "length": 3,
         "n_images": 20,

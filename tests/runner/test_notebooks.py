@@ -145,7 +145,7 @@ WRONG = {
     "n_images": -8, "n_pairs": 1, "latent_dim": -8, "n_maps": -8, "n_conditions": -8,
     "separability": "forest", "seeds": [0, -8], "weights": [0.3, -8],
     "every": -8, "lengths": [1, -8], "n_words": -8, "left_out": [88], "n_labels": [1, -8],
-    "draws": -8, "generators": "flip_lr,flap", "more_generators": "flip_lr,flap", "n_held_out": -8,
+    "draws": -8, "generators": "flip_lr,flap", "more_generators": "flip_lr,flap",
     "length": -8,
 }  # fmt: skip
 COMMON = {"profile", "seed", "device", "dataset"}
