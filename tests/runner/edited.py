@@ -62,6 +62,7 @@ EDITS = {
         "digit": 9,
     },
     "26": {"pairs": [TURNS], "lengths": [1, 3, 8], "n_words": 2, "n_images": 20, "digit": 9},
+    "30": {"n_angles": 12, "most": 60, "n_images": 50, "digit": 7},
     "34": {"pair": "rotate_cw,gaussian_blur", "digit": 2, "word": "L1 L2 L1^-1"},
 }
 
