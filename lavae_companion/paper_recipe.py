@@ -32,8 +32,8 @@ def _lavae(solver: str) -> Callable[[Study, Family], Scores]:
     )
 
 
-def _after(epochs: int) -> Callable[[Study, Family], Scores]:
-    """LAVAE at a state that the training at a constant rate went through."""
+def after(epochs: int) -> Callable[[Study, Family], Scores]:
+    """Scores of LAVAE after so many epochs: a state that a training at a constant rate went through."""
 
     def measure(study: Study, pair: Family) -> Scores:
         stage1 = at_epochs(study.stage1(pair), epochs)
@@ -67,8 +67,8 @@ def _head(study: Study, pair: Family) -> Scores:
 # In the order of what a reader asks first.
 ROWS: dict[Row, Callable[[Study, Family], Scores]] = {
     ("LAVAE", FLIPS): _lavae("exact"),
-    ("LAVAE after 32 epochs", FLIPS): _after(32),
-    ("LAVAE after 64 epochs", FLIPS): _after(64),
+    ("LAVAE after 32 epochs", FLIPS): after(32),
+    ("LAVAE after 64 epochs", FLIPS): after(64),
     ("LAVAE, maps by gradient descent", FLIPS): _lavae("sgd"),
     ("directly encoded", FLIPS): _directly_encoded,
     (CVAE, FLIPS): _conditional,

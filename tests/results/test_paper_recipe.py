@@ -56,9 +56,11 @@ def test_nothing_is_read_where_nothing_was_written(tmp_path, monkeypatch):
 
 
 def test_every_row_is_scored(tiny, tmp_path):
-    paper_recipe.write(tiny, ROWS, tmp_path)
+    rows = {row: each for row, each in ROWS.items() if "after" not in row[0]}
+    rows["LAVAE after 1 epoch", FLIPS] = paper_recipe.after(1)  # as those of 32 and 64
+    paper_recipe.write(tiny, rows, tmp_path)
     table = pd.read_csv(tmp_path / "paper_recipe.csv")
     assert list(zip(table["model"], table["pair"], strict=True)) == [
-        (model, str(pair)) for model, pair in ROWS
+        (model, str(pair)) for model, pair in rows
     ]
     assert table.notna().all(axis=None)
