@@ -21,9 +21,7 @@ from lavae_core.errors import InvalidInputError, require_known, require_whole
 
 SIDE = 28
 SPLITS = ("train", "test")
-
-MINI_SIDE = 8
-NOISE_SIDE = 14
+MINI_SIDE, NOISE_SIDE = 8, 14
 NOISE_AMOUNT = 0.1  # expected share of pixels that become salt or pepper
 
 AUGMENTATIONS: dict[str, "Augmentation"] = {}
@@ -269,9 +267,6 @@ def _places(indices: Indices, count: int) -> np.ndarray:
             f"allowed: {count} integers from 0, one per image"
         )
     return places
-
-
-# --- families ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ applied as z @ L_i. A *word* names a product of maps and their powers, read from
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -212,19 +212,24 @@ def fit_exact(moments: Moments, orders: Orders, lambda_inv: float = 1.0) -> Tens
             "dimension; fit more, or more different, images"
         )
     matrices = torch.linalg.solve(moments.second_moment, moments.cross).contiguous()
-    if lambda_inv == 0 or all(order is None for order in orders):
-        return matrices.float()
-    matrices.requires_grad_(True)
+    if lambda_inv != 0 and any(order is not None for order in orders):
+        descend(matrices, lambda: moments.objective(matrices, orders, lambda_inv))
+    return matrices.float()
+
+
+def descend(parameter: Tensor, loss: Callable[[], Tensor]) -> None:
+    """Bring a float64 tensor, in place, to the least `loss` that L-BFGS reaches from it."""
+    parameter.requires_grad_(True)
     optimizer = torch.optim.LBFGS(
-        [matrices], max_iter=500, tolerance_grad=1e-10, tolerance_change=1e-12,
+        [parameter], max_iter=500, tolerance_grad=1e-10, tolerance_change=1e-12,
         history_size=50, line_search_fn="strong_wolfe",
     )  # fmt: skip
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = moments.objective(matrices, orders, lambda_inv)
-        loss.backward()
-        return loss
+        value = loss()
+        value.backward()
+        return value
 
     optimizer.step(closure)
-    return matrices.detach().float()
+    parameter.requires_grad_(False)

@@ -15,10 +15,10 @@ import math
 import torch
 from torch import Tensor
 
-from lavae_companion.beyond.groups import descend, moments
+from lavae_companion.beyond.groups import moments
 from lavae_companion.results.words import on_eigenvalues
 from lavae_core.errors import InvalidInputError, require_whole
-from lavae_core.latent_maps import Moments, fit_exact
+from lavae_core.latent_maps import Moments, descend, fit_exact
 
 FADE = -4.0  # eigenvalue of a direction of no frequency: a fifth is left after 22.5 degrees
 

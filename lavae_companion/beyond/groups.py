@@ -28,7 +28,7 @@ from lavae_companion.study import Study
 from lavae_core import augmentations
 from lavae_core.augmentations import SIDE, Family, to_float
 from lavae_core.errors import InvalidInputError
-from lavae_core.latent_maps import LatentMaps, Moments, fit_exact, letters
+from lavae_core.latent_maps import LatentMaps, Moments, descend, fit_exact, letters
 from lavae_core.models import LAVAE, encode_variants
 
 TIMES_BASE = 1.5  # epochs of an orbit over those of a pair: 5,625 steps of 128 in profile quick
@@ -150,24 +150,6 @@ class Components:
 def moments(latents: Tensor) -> Moments:
     """Moments of latents (1 + k, n, d), the originals' first; on the CPU, as all that is made of them."""
     return Moments(latents.cpu(), torch.zeros(latents.shape))
-
-
-def descend(parameter: Tensor, loss: Callable[[], Tensor]) -> None:
-    """Bring a float64 leaf to where L-BFGS finds the least loss near it, in place."""
-    parameter.requires_grad_(True)
-    optimizer = torch.optim.LBFGS(
-        [parameter], max_iter=500, tolerance_grad=1e-9, tolerance_change=1e-12,
-        history_size=50, line_search_fn="strong_wolfe",
-    )  # fmt: skip
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        value = loss()
-        value.backward()
-        return value
-
-    optimizer.step(closure)
-    parameter.requires_grad_(False)
 
 
 def fit(given: Moments, relators: Sequence[str] = (), weight: float = 1.0) -> LatentMaps:

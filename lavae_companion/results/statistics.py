@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.special import bdtrc, stdtrit  # scipy.stats takes a second to import
 
 SETTLED, DEPENDS, UNKNOWN = "settled", "depends on training length", "not known"
 NEAR = 0.02  # of a threshold: a part is then descriptive
@@ -26,7 +25,9 @@ def interval(values: np.ndarray, standard_errors: np.ndarray) -> tuple[float, fl
     n, image_error = len(values), standard_errors.mean()
     if n == 1 and image_error == 0:
         return float(values[0]), np.nan, np.nan
-    spread = stdtrit(n - 1, 0.975) * values.std(ddof=1) / np.sqrt(n) if n > 1 else 0.0
+    from scipy.stats import t  # takes a second to import
+
+    spread = t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else 0.0
     half = float(np.hypot(spread, 1.96 * image_error))
     value = float(values.mean())
     return value, value - half, value + half
@@ -37,7 +38,11 @@ def sign_test(values: np.ndarray, threshold: float, side: str) -> float:
     if both sides were equally likely; seeds on the threshold count for neither."""
     differences = (values - threshold) * (1 if side == "above" else -1)
     claimed, other = int((differences > 0).sum()), int((differences < 0).sum())
-    return float(bdtrc(claimed - 1, claimed + other, 0.5)) if claimed else 1.0
+    if claimed + other == 0:
+        return 1.0
+    from scipy.stats import binomtest
+
+    return float(binomtest(claimed, claimed + other, alternative="greater").pvalue)
 
 
 def is_descriptive(value: float, threshold: float, n_seeds: int) -> bool:

@@ -121,8 +121,9 @@ def agreement(table: pd.DataFrame) -> float:
 
 
 def _spearman(one: Sequence[float], other: Sequence[float]) -> float:
-    ranks = np.column_stack([pd.Series(values).rank() for values in (one, other)])
-    return float(np.corrcoef(ranks, rowvar=False)[0, 1])
+    from scipy.stats import spearmanr  # takes a second to import
+
+    return float(spearmanr(one, other).statistic)
 
 
 def _native(means: Means, evaluated: Family) -> float:
