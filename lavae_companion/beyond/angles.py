@@ -136,6 +136,27 @@ def fit(of: Moments, angles: Tensor, start: Tensor, keep: bool = False) -> Tenso
     return generator()
 
 
+def generators(mu: Tensor, maps: Tensor, theta: Tensor, most: int) -> dict[str, Tensor]:
+    """Five generators (d, d) by name: of latents mu (N, n, d) at the angles theta (N,) and their maps
+    (N, d, d), or of those up to `most` degrees alone.
+
+    logarithm: of the first map. free: at the least error. whole: the same with whole frequencies, the
+    rounded traces of the projectors, or the rounded frequencies of the free one.
+    """
+    few = most * len(theta) // 360  # after 0
+    everything, part = moments(mu), moments(mu[: few + 1])
+    log = of_map(maps[1], theta[1].item())
+    near = fit(part, theta[1 : few + 1], log)
+    exact = of_projectors(projectors(maps))
+    return {
+        "logarithm": log,
+        "free, all angles": fit(everything, theta[1:], log),
+        f"free, up to {most}": near,
+        "whole, all angles": fit(everything, theta[1:], exact, keep=True),
+        f"whole, up to {most}": fit(part, theta[1 : few + 1], rounded(near), keep=True),
+    }
+
+
 def at(generator: Tensor, angles: Tensor) -> Tensor:
     """exp(theta A) (M, d, d) for each of `angles` (M,)."""
     return torch.linalg.matrix_exp(angles.to(generator)[:, None, None] * generator)

@@ -196,7 +196,7 @@ def represent(given: Moments, orbit: Orbit, near: LatentMaps) -> Represented:
     return Represented(maps.requires_grad_(False), counts, basis)
 
 
-# -- what they cost --------------------------------------------------------------------------------
+# -- their BCE -------------------------------------------------------------------------------------
 
 
 def mapped(z: Tensor, matrix: Tensor) -> Tensor:
@@ -233,10 +233,10 @@ def as_text(word: Word) -> str:
     return " ".join(f"L{position + 1}^{sign}" for position, sign in word)
 
 
-def retrieved(z: Tensor, matrices: Tensor, own: Tensor) -> float:
-    """H@1: how often the nearest of all own latents (n, N, d) of N images in n poses is the one that a
+def retrieved(z: Tensor, matrices: Tensor, direct: Tensor) -> float:
+    """H@1: how often the nearest of all latents (n, N, d) of N images in n poses is the one that a
     mapped latent z L(g) (N, d) should be. z: (N, d)."""
-    bank, right = own.flatten(0, 1), 0
+    bank, right = direct.flatten(0, 1), 0
     for place, matrix in enumerate(matrices):
         nearest = torch.cdist(mapped(z, matrix), bank).argmin(1)
         right += (nearest == place * len(z) + torch.arange(len(z)).to(z.device)).sum().item()
