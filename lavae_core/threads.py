@@ -28,15 +28,15 @@ SWITCHES = re.compile(
 
 
 def choose_waiting() -> None:
-    """Let threads that wait sleep on a busy machine and spin on an idle one; same bits either way.
+    """Let threads that wait sleep where others want the cores; else they spin, OpenMP's default.
 
-    Without effect once torch is loaded, or where the user has chosen. Child processes inherit it.
+    Same bits either way. Without effect once torch is loaded, or where the user has chosen. Nothing is
+    set on an idle machine: a spin count would be inherited, and beats a child's OMP_WAIT_POLICY.
     """
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        if _other_threads() - ((os.cpu_count() or 1) - THREADS) >= 1:  # on the cores that we need
-            os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-        else:  # libgomp's own count; a child process does not choose anew
-            os.environ["GOMP_SPINCOUNT"] = "300000"
+    free = (os.cpu_count() or 1) - THREADS  # cores that we leave to others
+    chosen = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys()
+    if not chosen and _other_threads() >= free + 1:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def _other_threads() -> float:
