@@ -261,7 +261,19 @@ def _download(url: str) -> bytes:
 
 
 def _from_sdist(project: str, version: str, folder: str) -> list[bytes]:
-    """Members of a source distribution, which is found by its name; none is extracted to a path."""
+    """Members of a source distribution; none is extracted to a path."""
+    with tempfile.TemporaryDirectory() as scratch:
+        download_package(project, version, "sdist", Path(scratch, "sdist"))
+        with tarfile.open(Path(scratch, "sdist")) as tar:
+            members = [f"{folder}/{name.replace('-idx', '.idx')}" for name in FILES]
+            return [tar.extractfile(member).read(LARGEST + 1) for member in members]
+
+
+def download_package(project: str, version: str, kind: str, place: Path) -> None:
+    """Write the file of that kind ("sdist" or "wheel") from pip's package index, found by its name.
+
+    Whatever goes wrong is raised as it comes; its text may hold an address with a password.
+    """
     import pypi_simple
 
     ask = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
@@ -270,13 +282,10 @@ def _from_sdist(project: str, version: str, folder: str) -> list[bytes]:
     answer = subprocess.run(ask, env=variables, capture_output=True, text=True, timeout=20)
     index = index or answer.stdout.strip()
     client = pypi_simple.PyPISimple(index or pypi_simple.PYPI_SIMPLE_ENDPOINT)
-    with client, tempfile.TemporaryDirectory() as scratch:
+    with client:
         packages = client.get_project_page(project, timeout=(5, 30)).packages
-        [sdist] = [p for p in packages if (p.package_type, p.version) == ("sdist", version)]
-        client.download_package(sdist, Path(scratch, "sdist"), timeout=(5, 30))  # checks its sum
-        with tarfile.open(Path(scratch, "sdist")) as tar:
-            members = [f"{folder}/{name.replace('-idx', '.idx')}" for name in FILES]
-            return [tar.extractfile(member).read(LARGEST + 1) for member in members]
+        [file] = [p for p in packages if (p.package_type, p.version) == (kind, version)]
+        client.download_package(file, place, timeout=(5, 30))  # checks its sum
 
 
 KNOWN = {

@@ -22,7 +22,9 @@ from lavae_companion.figures.diagrams import architecture, augmentation_graph, l
 from lavae_companion.figures.digits import digit_rows
 from lavae_companion.figures.groups import cayley_graphs, on_integers
 from lavae_companion.figures.latent import Walk, animation, latent_path, matrices, stations
+from lavae_companion.figures.levels import with_levels
 from lavae_companion.figures.turning import by_angle, frequencies, turning
+from lavae_companion.figures.turntable import turntable
 
 plt.style.use(["default", Path(__file__).with_name("companion.mplstyle")])
 
@@ -31,5 +33,5 @@ __all__ = [
     "by_length", "cayley_graphs", "curves", "digit_rows", "dots", "frequencies", "frontier",
     "heatmap", "intervals", "latent_path", "layers", "matrices", "on_integers", "projections",
     "quartile_curves", "recursion_paths", "scatter_by_pair", "spectra", "stations", "turning",
-    "waterfall",
+    "turntable", "waterfall", "with_levels",
 ]  # fmt: skip

@@ -78,6 +78,7 @@ def _figures() -> dict[str, plt.Figure]:
         "intervals": figures.intervals(_claims(), "t"),
         "matrices": figures.matrices({"L1": torch.eye(4), "L2": -torch.eye(4)}, "t"),
         "stations": figures.stations(_walk(), "t"),
+        "levels": figures.with_levels(table.set_axis([0, 2]), {"one-hot": 370.0}, "t", "k", "BCE"),
         "angles": figures.by_angle(pd.DataFrame({"a": [1.0, 2], "b": [1.0, np.nan]}, [0, 90]), "t", "cost"),
         "frequencies": figures.frequencies(
             {"free": torch.tensor([1j, -1j, 0])}, pd.DataFrame({"VAE": [1.0, 1]}), "t"),
@@ -146,6 +147,7 @@ def test_every_axis_of_a_chart_has_a_name():
     assert [x for x, _ in names["waterfall"]] == ["BCE"] * 3 + [""]
     assert names["spectra"] == [("kept", "y"), ("kept", "")]
     assert names["lengths"] == [("letters", "BCE")]
+    assert names["levels"] == [("k", "BCE")]
     assert names["angles"] == [("angle in degrees", "cost")]
     assert all(x and y for x, y in names["frequencies"])
     assert names["heatmap"][0] == ("evaluated", "trained")
