@@ -71,7 +71,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--verdicts", action="store_true",
         help="judge every claim with its fair controls (one to two hours a seed; resumes)")  # fmt: skip
     add("--beyond", action="store_true",
-        help="what the paper left open: a quarter of an hour of training, resumes")  # fmt: skip
+        help="what the paper left open: about an hour of training, resumes")  # fmt: skip
     add("--scheduler", help="address of a Dask cluster that runs --seeds, tcp://host:port")
     alone = parser.add_mutually_exclusive_group()
     alone.add_argument("--list", action="store_true", help="list the notebooks and what they write")

@@ -12,7 +12,14 @@ from lavae_core.errors import InvalidInputError, LavaeError, require_known
 
 # Outputs of the notebooks that train for long: a run without an option that asks for them leaves
 # them out. BEYOND: what the paper left open.
-BEYOND = ("d4_from_two_matrices", "every_angle")
+BEYOND = (
+    "d4_from_two_matrices",
+    "prescribed_or_learned",
+    "every_angle",
+    "condition_or_map",
+    "views_without_a_formula",
+    "other_data",
+)
 ON_DEMAND = ("through_the_maps", "verdicts", *BEYOND)
 
 

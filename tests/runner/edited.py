@@ -61,9 +61,13 @@ EDITS = {
         "n_images": 20,
         "digit": 9,
     },
+    "29": {"pairs": [TURNS], "learned_only": [BLURRED]},
     "26": {"pairs": [TURNS], "lengths": [1, 3, 8], "n_words": 2, "n_images": 20, "digit": 9},
     "30": {"n_angles": 12, "most": 60, "n_images": 50, "digit": 7},
+    "31": {"pair": "flip_ud,flip_lr", "dims": [3, 16], "digit": 7},
     "34": {"pair": "rotate_cw,gaussian_blur", "digit": 2, "word": "L1 L2 L1^-1"},
+    "32": {"bodies": ["tilt"], "digits": [7, 7], "n_images": 20},
+    "33": {"datasets": ["mnist"], "pair": TURNS, "n_labels": [2], "draws": 2, "n_images": 50},
 }
 
 

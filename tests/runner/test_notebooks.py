@@ -146,8 +146,9 @@ WRONG = {
     "separability": "forest", "seeds": [0, -8], "weights": [0.3, -8],
     "every": -8, "lengths": [1, -8], "n_words": -8, "left_out": [88], "n_labels": [1, -8],
     "draws": -8, "generators": "flip_lr,flap", "more_generators": "flip_lr,flap",
-    "length": -8,
-    "n_angles": -8, "most": -8,
+    "length": -8, "learned_only": ["flip_lr,flap"],
+    "n_angles": -8, "most": -8, "dims": [0, -8],
+    "bodies": ["slab", "flap"], "datasets": ["mnist", "flap"],
 }  # fmt: skip
 COMMON = {"profile", "seed", "device", "dataset"}
 EDITED = [(each, name) for each in discover() for name in each.parameters().keys() - COMMON]
