@@ -36,9 +36,10 @@ WAYS = {
 }  # fmt: skip
 
 OWN, SAMPLES, OFFSET, THROUGH = "directly encoded", "samples", "means, offset", "through the maps"
+RANDOM = "means, offset, random start"  # as the direct network has
 LETTERS, ONCE = "direct, by letters", "direct, one call"
 IDENTITY, NEAREST, MEAN, RENDERED = "identity", "nearest digit", "mean image", "decode, then render"
-METHODS = (OWN, SAMPLES, OFFSET, THROUGH, LETTERS, ONCE, IDENTITY, NEAREST, MEAN, RENDERED)
+METHODS = (OWN, SAMPLES, OFFSET, THROUGH, RANDOM, LETTERS, ONCE, IDENTITY, NEAREST, MEAN, RENDERED)
 DRAWN = (SAMPLES, OFFSET, THROUGH, LETTERS, ONCE, NEAREST)
 EPSILON = 1 / 510  # of a picture that is a prediction: a pixel that was rounded to 0 is below
 
@@ -101,32 +102,37 @@ class Camera:
     def __init__(self, study: Study, body: str, digits: Tensor):
         self.body, self._device = body, study.setting.runtime.device
         trained = view_models.experiments(study, body).values()
-        self.model, self.through, self.direct = (load_or_train(each) for each in trained)
+        self.model, through, self.direct, random = (load_or_train(each) for each in trained)
         self.images = self._views(digits)  # (11, n, 28, 28)
         known = self._views(study.setting.originals()[:N_FITTED])
         self.means = known.double().div(255).mean(1)  # (11, 28, 28)
         self.known, logvar = encode_variants(self.model, known)
         among = len(VIEWS)
-        through = encode_variants(self.through, known[:among])[0]
         self.maps = {
             SAMPLES: fitted(fits.linear, self.known[:among], logvar[:among].double().exp()),
             OFFSET: fitted(fits.AffineMaps, self.known[:among]),
-            THROUGH: fitted(fits.linear, through),
+            THROUGH: fitted(fits.linear, encode_variants(through, known[:among])[0]),
+            RANDOM: fitted(fits.AffineMaps, encode_variants(random, known[:among])[0]),
         }
         self.latents = encode_variants(self.model, self.images)[0]  # (11, n, d)
-        self.latents_through = encode_variants(self.through, self.images)[0]
+        self.others = {  # the model of each other kind of maps, and its latents
+            kind: (each, encode_variants(each, self.images)[0])
+            for kind, each in {THROUGH: through, RANDOM: random}.items()
+        }
 
     def _views(self, digits: Tensor) -> Tensor:
         views = [render(digits, self.body, view) for view in ALL_VIEWS]
         return torch.stack(views).to(self._device)
 
+    def encoded(self, method: str) -> tuple[LAVAE, Tensor]:
+        """The model that a method uses, and its latents (11, n, d) of the views."""
+        return self.others.get(method, (self.model, self.latents))
+
     def mapped(self, kind: str, start: View, end: View) -> tuple[Tensor, Tensor]:
         """Logits and latents of the view `start` under the maps of that kind."""
-        place, word = ALL_VIEWS.index(start), word_between(start, end)
-        if kind == THROUGH:
-            z = carry(self.maps[kind], self.latents_through[place], word)
-            return self._decoded(self.through, z)
-        return self._decoded(self.model, carry(self.maps[kind], self.latents[place], word))
+        model, latents = self.encoded(kind)
+        z = latents[ALL_VIEWS.index(start)]
+        return self._decoded(model, carry(self.maps[kind], z, word_between(start, end)))
 
     def output(self, method: str, start: View, end: View) -> tuple[Tensor, Tensor | None]:
         """Logits (n, 1, 28, 28) that one of METHODS makes of the view `start`, and the latents (n, d) by
@@ -157,10 +163,13 @@ class Camera:
             for start, end in WAYS[region]:
                 logits, z = self.output(method, start, end)
                 place = ALL_VIEWS.index(end)
-                bank = self.latents_through if method == THROUGH else self.latents
                 common = {"method": method, "region": region, "way": f"{start} -> {end}"}
                 cost = image_scores(lambda code: code, logits, self.images[place])[0]
-                rank = float("nan") if z is None else ranks(z, bank, place).cpu().numpy()
+                rank = (
+                    float("nan")
+                    if z is None
+                    else ranks(z, self.encoded(method)[1], place).cpu().numpy()
+                )
                 rows.append(pd.DataFrame(common | {
                     "letters": sum(word_between(start, end)), "image": range(len(cost)),
                     "cost": cost.double().cpu().numpy(), "rank": rank,

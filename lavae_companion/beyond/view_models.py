@@ -164,4 +164,5 @@ def experiments(study: Study, body: str) -> dict[str, ViewsLAVAE]:
             **common, schedule=lasting(4 * len(SQUARES[0])), start=start
         ),
         "direct": Direct(**common, schedule=lasting(len(WAYS))),
+        "two stages, random start": ViewsLAVAE(**common, schedule=lasting(len(VIEWS))),
     }

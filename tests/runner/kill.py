@@ -8,7 +8,7 @@ kills. Every other kill comes by the clock, at a random moment of the run; the o
 random file operation in the store, so that saves are hit for certain: then the file that is about
 to be renamed is cut short, as a kill in the middle of writing would leave it.
 
-This process imports torch once, computes nothing (its threads would not survive a fork), and forks
+This process imports torch once, starts no thread (none would survive a fork), and forks
 the trainings. tests/runner/test_kill.py runs it with 20 kills.
 """
 
